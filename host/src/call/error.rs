@@ -1,0 +1,40 @@
+//! Whose turn it is.
+
+use helix_ids::{DenialId, RunId};
+
+use crate::policy::Denial;
+
+/// Why a request was not answered as asked; split by who must act.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The caller's turn: no such tool is offered. JSON-RPC -32602, exit code 2.
+    #[error("unknown tool: {name}")]
+    UnknownTool { name: String },
+    /// The caller's turn. `field` is a JSON pointer into the arguments. Exit code 2.
+    #[error("{field}: {reason}")]
+    BadArguments {
+        /// Reason code, lower snake_case.
+        code: &'static str,
+        field: String,
+        reason: String,
+    },
+    /// The operator's turn. Exit code 3.
+    #[error("denied ({code}): {message}", code = denial.code, message = denial.message)]
+    Denied { denial: Denial, id: DenialId },
+    /// The toolpack author's turn: guest error, trap, limit. Exit code 4.
+    #[error("{message}")]
+    Failed { run: Option<RunId>, class: String, code: String, message: String, advice: String },
+    /// The caller's turn, later. Exit code 75.
+    #[error("{message}")]
+    Busy { code: &'static str, message: String, retry_after_ms: u64 },
+    /// Ours. JSON-RPC -32603; the chain goes to the log. Exit code 70.
+    #[error("internal fault")]
+    Fault { run: Option<RunId>, #[source] source: Box<dyn std::error::Error + Send + Sync> },
+}
+
+impl CallError {
+    /// A fault of ours with its cause.
+    pub fn fault(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Fault { run: None, source: source.into() }
+    }
+}

@@ -1,0 +1,1 @@
+//! Flags, environment and files become `Settings` once; one file a command.

@@ -1,0 +1,69 @@
+//! What a toolpack says of itself: `raw` as the guest said it, [`Manifest`] once it was checked.
+//!
+//! Pure. A [`Manifest`] exists only if every rule of the toolpack contract holds for it, so
+//! whoever has one need not check a name, a role, a type or a schema again.
+
+pub mod raw;
+
+use std::collections::BTreeSet;
+
+use helix_ids::{
+    ArtifactType, ContractVersion, ImageName, Label, PinnedImage, Role, ToolName, ToolpackName,
+};
+use serde_json::Value;
+
+pub use raw::{CheckLevel, Count};
+
+/// A toolpack's checked description.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    pub name: ToolpackName,
+    pub version: String,
+    pub description: String,
+    pub licence: String,
+    pub homepage: String,
+    pub tools: Vec<Tool>,
+}
+
+/// One tool of a toolpack.
+#[derive(Clone, Debug)]
+pub struct Tool {
+    pub name: ToolName,
+    pub contract: ContractVersion,
+    pub title: String,
+    pub description: String,
+    /// JSON Schema 2020-12 of the params alone: an object, `additionalProperties: false`.
+    pub params_schema: Value,
+    pub result_schema: Value,
+    pub inputs: Vec<DeclaredInput>,
+    pub outputs: Vec<DeclaredOutput>,
+    pub images: Vec<DeclaredImage>,
+    pub read_only: bool,
+    pub idempotent: bool,
+    pub software: Vec<raw::Software>,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeclaredInput {
+    pub role: Role,
+    pub types: BTreeSet<ArtifactType>,
+    pub count: Count,
+    pub description: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeclaredOutput {
+    pub role: Role,
+    pub artifact_type: ArtifactType,
+    pub label: Label,
+    pub count: Count,
+    pub description: String,
+    pub check: CheckLevel,
+}
+
+#[derive(Clone, Debug)]
+pub struct DeclaredImage {
+    pub name: ImageName,
+    pub reference: PinnedImage,
+    pub platform: String,
+}

@@ -1,0 +1,84 @@
+//! The one list of states, which the SQL obeys (invariant I-7).
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Where an attempt stands.
+///
+/// ```text
+///   queued  ─► running | failed | cancelled | blocked
+///   running ─► waiting | succeeded | failed | cancelled | blocked
+///   waiting ─► running | failed | cancelled | blocked
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AttemptState {
+    Queued,
+    Running,
+    Waiting,
+    Succeeded,
+    Failed,
+    Cancelled,
+    Blocked,
+}
+
+impl AttemptState {
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Running,
+        Self::Waiting,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Blocked,
+    ];
+
+    /// The states that an attempt may leave to enter this one. The ledger's `UPDATE` is built
+    /// from the same list.
+    #[must_use]
+    pub fn predecessors(self) -> &'static [Self] {
+        match self {
+            Self::Queued => &[],
+            Self::Running => &[Self::Queued, Self::Waiting],
+            Self::Waiting | Self::Succeeded => &[Self::Running],
+            Self::Failed | Self::Cancelled | Self::Blocked => &[Self::Queued, Self::Running, Self::Waiting],
+        }
+    }
+
+    /// Final: nothing leaves it.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Blocked)
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+impl fmt::Display for AttemptState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for AttemptState {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownState)
+    }
+}
+
+/// A word that is no state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a state")]
+pub struct UnknownState;

@@ -1,0 +1,1 @@
+//! All that is only read for a caller: artifacts, previews, runs, explanations.
