@@ -16,7 +16,7 @@ pub use state::AttemptState;
 /// The database of one home. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    // pool and the writer's channel
+    _private: (),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +65,7 @@ pub struct ArtifactRow {
     pub created_by: Option<RunId>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewArtifact {
     pub id: ArtifactId,
     pub project: ProjectId,
