@@ -5,5 +5,6 @@
 
 pub mod client;
 pub mod protocol;
+pub mod runner;
 
 pub use client::{Compiled, GuestError, LoadError, RunEvents, RunOutcome, Sandbox};
