@@ -7,3 +7,4 @@ pub mod client;
 pub mod protocol;
 
 pub use client::{Compiled, GuestError, LoadError, RunEvents, RunOutcome, Sandbox};
+pub mod profile;

@@ -1,0 +1,21 @@
+//! What a guest can observe of the engine, and what only the audit wants to know of it.
+
+use serde_json::{Value, json};
+
+/// What a guest can observe: part of every run's identity. Rises when equal bytes could come to
+/// another result, and for nothing else.
+#[must_use]
+pub fn engine_profile() -> Value {
+    json!({
+        "profile": 1,
+        "wit": "1.0.0",
+        "nan": "canonical",
+        "features": ["bulk-memory", "multi-value", "mutable-global", "reference-types", "saturating-float-to-int", "sign-extension", "simd"],
+    })
+}
+
+/// Engine, CPU and OS: recorded with each attempt, no part of its identity.
+#[must_use]
+pub fn engine_description() -> String {
+    format!("wasmtime {} {} {}", wasmtime::VERSION, std::env::consts::ARCH, std::env::consts::OS)
+}
