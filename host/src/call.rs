@@ -16,6 +16,7 @@ pub mod rate;
 pub mod recover;
 pub mod replay;
 pub mod wait;
+pub mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ pub use wait::{RunCancelArgs, RunCancelResult, RunWaitArgs, run_cancel, run_wait
 
 use crate::contract::arguments;
 use crate::plan::{self, Draft, Plan};
+use crate::policy::Denial;
 use crate::run::{Entry, Job, failure};
 use crate::sandbox::GuestError;
 
@@ -96,6 +98,7 @@ async fn proposed(
         Err(error) => return Ok(Err(Refusal(failure::of_guest(&error), failure::used(&error)))),
     };
     let checked = Draft::parse(proposal, call.tool())
+        .map_err(Denial::from)
         .and_then(|draft| plan::check(draft, &call.linked_inputs(), call.tool(), call.grant()));
     match checked {
         Ok(plan) => Ok(Ok(plan)),

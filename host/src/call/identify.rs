@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use helix_ids::{ArtifactId, Digest, ImageName, PinnedImage, RunId, RunIdentity};
+use helix_ids::{Digest, ImageName, PinnedImage, Role, RunId, RunIdentity};
 use serde_json::{Value, json};
 
 use super::link::LinkedInput;
 use super::{CallError, Context, Host, LinkedCall};
-use crate::catalog::ToolpackHead;
+use crate::catalog::Toolpack;
 use crate::contract::{Tool, raw};
 use crate::ledger::{NewRun, RunInput};
 use crate::policy::{Grant, Project, Question};
@@ -40,7 +40,7 @@ pub async fn identify(
     let decision = host.policy().decide(&Question {
         project: &linked.project,
         component: offered.toolpack.digest,
-        toolpack: &offered.toolpack.name,
+        toolpack: &offered.toolpack.manifest.name,
         tool: &offered.tool.name,
         images: &images,
     });
@@ -121,7 +121,7 @@ impl IdentifiedCall {
         &self.linked.project
     }
 
-    pub fn toolpack(&self) -> &ToolpackHead {
+    pub fn toolpack(&self) -> &Toolpack {
         &self.linked.offered.toolpack
     }
 
@@ -139,8 +139,8 @@ impl IdentifiedCall {
     }
 
     /// (role, index) of each linked input, in order.
-    pub fn linked_inputs(&self) -> Vec<(String, u32)> {
-        self.record.inputs.iter().map(|input| (input.role.clone(), input.index)).collect()
+    pub fn linked_inputs(&self) -> Vec<(Role, u32)> {
+        self.linked.inputs.iter().map(|input| (input.role.clone(), input.index)).collect()
     }
 
     /// The row of this run.
@@ -182,10 +182,5 @@ impl IdentifiedCall {
             record: self.record.clone(),
             inputs: inputs.collect(),
         }
-    }
-
-    /// The artifacts of the inputs; for what a dry run shows.
-    pub fn input_ids(&self) -> Vec<ArtifactId> {
-        self.linked.inputs.iter().map(|input| input.artifact.id).collect()
     }
 }

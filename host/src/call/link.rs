@@ -43,13 +43,13 @@ pub async fn link(
     let project = host.project(context, arguments.project.as_deref()).await?;
     let mut inputs = Vec::new();
     for (role, ids) in &arguments.links {
-        for (index, id) in (0_u32..).zip(ids) {
+        for (member, (index, id)) in (0_u32..).zip(ids).enumerate() {
             let place = Place { role, index, alone: ids.len() == 1 };
             let artifact = resolve(host, &project, &offered, &place, id).await?;
-            inputs.push(LinkedInput { role: role.clone(), index, sample: None, artifact });
+            let sample = arguments.samples.of(ids.len(), member).cloned();
+            inputs.push(LinkedInput { role: role.clone(), index, sample, artifact });
         }
     }
-    name_samples(&mut inputs, &arguments.samples)?;
     Ok(LinkedCall { offered, project, params: arguments.params, inputs })
 }
 
@@ -81,7 +81,7 @@ async fn resolve(
     };
     let id: ArtifactId = id.parse().map_err(|_not_an_id| unknown())?;
     let row = host.ledger.artifact(project.id, id).await.map_err(CallError::fault)?.ok_or_else(unknown)?;
-    let declared = offered.tool.inputs.iter().find(|input| &input.role == place.role);
+    let declared = offered.tool.input(place.role.as_str());
     let accepted = declared.is_some_and(|input| input.types.contains(&row.artifact_type));
     if !accepted {
         let types = declared.map(|input| input.types.iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -89,23 +89,4 @@ async fn resolve(
         return Err(place.bad("input_type", format!("is of type {}; this role takes {types}", row.artifact_type)));
     }
     Ok(row)
-}
-
-/// One name stands for every input; several stand for the inputs one by one.
-fn name_samples(inputs: &mut [LinkedInput], samples: &[SampleName]) -> Result<(), CallError> {
-    match samples {
-        [] => {}
-        [one] => inputs.iter_mut().for_each(|input| input.sample = Some(one.clone())),
-        many if many.len() == inputs.len() => {
-            inputs.iter_mut().zip(many).for_each(|(input, name)| input.sample = Some(name.clone()));
-        }
-        many => {
-            return Err(CallError::BadArguments {
-                code: "sample_count",
-                field: "/sample".to_owned(),
-                reason: format!("{} names for {} inputs; give one name, or one for each", many.len(), inputs.len()),
-            });
-        }
-    }
-    Ok(())
 }

@@ -12,7 +12,7 @@ use super::{Caller, Context, Host, Refusal, proposed};
 use crate::catalog::OfferedTool;
 use crate::ledger::{AttemptRow, AttemptState, Failure, LedgerError, Outcome, RunRow, Used};
 use crate::policy::Project;
-use crate::run::Job;
+use crate::run::{Job, Resumed};
 
 /// Most takeovers of one attempt without a person: a guest that kills its host must not loop.
 const TAKEOVERS_MAX: u32 = 3;
@@ -82,7 +82,7 @@ fn enter(
     attempt: &AttemptRow,
 ) -> Result<(), Given> {
     let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, call.guest(), None);
-    let job = Job { resumed: Some(attempt.id), ..job };
+    let job = Job { resumed: Some(Resumed { attempt: attempt.id, state: attempt.state }), ..job };
     host.runs
         .enter(host.effects(), &context.caller.name(), &host.policy().caller, job)
         .map(|_entry| ())

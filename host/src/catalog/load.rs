@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use helix_ids::Digest;
 
-use super::{OfferedTool, Refused, Toolpack, ToolpackHead};
+use super::{ListedTool, Refused, Toolpack};
 use crate::contract::{Manifest, raw, schema};
 use crate::ledger::Ledger;
 use crate::policy::{ComponentRule, Policy};
@@ -47,17 +47,10 @@ pub(super) async fn load(
 }
 
 fn assemble(rule: &ComponentRule, manifest: Manifest, compiled: Compiled) -> Toolpack {
-    let head = Arc::new(ToolpackHead {
-        digest: rule.digest,
-        name: manifest.name.clone(),
-        version: manifest.version.clone(),
-        compiled: compiled.clone(),
-    });
     let listed = manifest.tools.iter().filter(|tool| rule.lists_tool(&tool.name));
     let tools = listed
-        .map(|tool| OfferedTool {
-            toolpack: Arc::clone(&head),
-            tool: Arc::clone(tool),
+        .map(|tool| ListedTool {
+            tool: Arc::new(tool.clone()),
             input_schema: Arc::new(schema::input_schema(tool)),
         })
         .collect();

@@ -44,25 +44,29 @@ pub struct Toolpack {
     pub compiled: Compiled,
     pub serve: Serve,
     /// The tools of it that policy lists.
-    pub tools: Vec<OfferedTool>,
+    pub tools: Vec<ListedTool>,
 }
 
-/// A tool as clients see it.
 #[derive(Clone, Debug)]
-pub struct OfferedTool {
-    pub toolpack: Arc<ToolpackHead>,
+pub struct ListedTool {
     pub tool: Arc<contract::Tool>,
     /// The schema that the host made: roles as artifact ids, params and reserved words beside.
     pub input_schema: Arc<Value>,
 }
 
-/// What a tool needs to know of its toolpack.
-#[derive(Debug)]
-pub struct ToolpackHead {
-    pub digest: Digest,
-    pub name: ToolpackName,
-    pub version: String,
-    pub compiled: Compiled,
+/// A tool as clients see it, with the toolpack that it belongs to.
+#[derive(Clone, Debug)]
+pub struct OfferedTool {
+    pub toolpack: Arc<Toolpack>,
+    pub tool: Arc<contract::Tool>,
+    pub input_schema: Arc<Value>,
+}
+
+impl OfferedTool {
+    fn new(toolpack: &Arc<Toolpack>, listed: &ListedTool) -> Self {
+        let ListedTool { tool, input_schema } = listed.clone();
+        Self { toolpack: Arc::clone(toolpack), tool, input_schema }
+    }
 }
 
 /// A toolpack that is not offered, and why.
@@ -125,7 +129,8 @@ impl Catalog {
     pub fn at_digest(&self, component: Digest, tool: &ToolName) -> Option<OfferedTool> {
         let state = self.state();
         let toolpack = state.toolpacks.iter().find(|toolpack| toolpack.digest == component)?;
-        toolpack.tools.iter().find(|offered| &offered.tool.name == tool).cloned()
+        let listed = toolpack.tools.iter().find(|listed| &listed.tool.name == tool)?;
+        Some(OfferedTool::new(toolpack, listed))
     }
 
     /// Toolpacks that loaded.
@@ -154,7 +159,8 @@ impl State {
     fn admit(&mut self, toolpack: Toolpack) {
         let offers = toolpack.serve == Serve::Offered;
         let taken = toolpack.tools.iter().find_map(|tool| {
-            self.offered.get(&tool.tool.name).map(|other| (tool.tool.name.clone(), other.toolpack.name.clone()))
+            let other = self.offered.get(&tool.tool.name)?;
+            Some((tool.tool.name.clone(), other.toolpack.manifest.name.clone()))
         });
         if let (true, Some((tool, other))) = (offers, taken) {
             self.refuse(Refused {
@@ -165,11 +171,12 @@ impl State {
             });
             return;
         }
+        let toolpack = Arc::new(toolpack);
         if offers {
-            let tools = toolpack.tools.iter().map(|tool| (tool.tool.name.clone(), tool.clone()));
-            self.offered.extend(tools);
+            let tools = toolpack.tools.iter();
+            self.offered.extend(tools.map(|listed| (listed.tool.name.clone(), OfferedTool::new(&toolpack, listed))));
         }
-        self.toolpacks.push(Arc::new(toolpack));
+        self.toolpacks.push(toolpack);
     }
 
     fn refuse(&mut self, refused: Refused) {

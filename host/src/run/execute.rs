@@ -14,7 +14,7 @@ use super::end::EndOutput;
 use super::flight::Flight;
 use super::harvest::{self, Written};
 use super::record::Record;
-use super::{Effects, End, Guest, Job, failure};
+use super::{Effects, End, Guest, Job, failure, limits};
 use crate::artifacts::{ArtifactError, Incoming, Store};
 use crate::ledger::{LedgerError, Outcome, Used};
 use crate::plan::Plan;
@@ -72,8 +72,8 @@ async fn attempt_it(
     };
     let began = Instant::now();
     let mut events = Events::new(Arc::clone(&effects.store), Arc::clone(flight));
-    let roles = plan.output_roles();
-    let limits = plan.guest_limits();
+    let roles: Vec<String> = plan.outputs().iter().map(|output| output.role().to_string()).collect();
+    let limits = limits::of_attempt(plan, guest);
     let running =
         effects.sandbox.run(&guest.component, &guest.record, &roles, inputs, &limits, &mut events);
     let ran = while_writing(record, flight, running).await?;
@@ -197,7 +197,7 @@ impl RunEvents for Events {
 }
 
 impl GuestError {
-    fn usage(&self) -> Option<&crate::sandbox::protocol::Usage> {
+    pub(super) fn usage(&self) -> Option<&crate::sandbox::protocol::Usage> {
         match self {
             Self::Tool(_, usage)
             | Self::Trap { usage, .. }

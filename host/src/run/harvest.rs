@@ -5,18 +5,17 @@ use std::sync::Arc;
 
 use helix_ids::identity::artifact_id;
 use helix_ids::text::escaped;
-use helix_ids::{ArtifactType, OutputKey, ProjectId};
+use helix_ids::{OutputKey, ProjectId, Role};
 
 use super::{Effects, Guest, failure};
 use crate::artifacts::{self, ArtifactError, Incoming, Stored};
-use crate::contract::{CheckLevel, result};
+use crate::contract::result::SUMMARY_BYTES_MAX;
+use crate::contract::{CheckLevel, Report};
 use crate::ledger::{Failure, NewArtifact, Outcome, OutputRow};
-use crate::plan::{Plan, PlannedRole};
+use crate::plan::{self, Plan, PlannedOutput};
 use crate::sandbox::protocol::Verdict;
+use crate::sandbox::client::WrittenOutput;
 use crate::sandbox::{GuestError, RunOutcome};
-
-/// Most bytes of a summary for a model to read.
-const SUMMARY_BYTES_MAX: usize = 2048;
 
 /// How much of an output its sniffer sees.
 const SNIFF_BYTES: u64 = 64 * 1024;
@@ -38,21 +37,14 @@ pub(super) async fn harvest(
     outcome: &RunOutcome,
     files: Vec<Written>,
 ) -> Result<Outcome, Failure> {
-    let written: Vec<(String, String, bool)> =
-        outcome.outputs.iter().map(|output| (output.role.clone(), output.key.clone(), output.finished)).collect();
+    let written: Vec<plan::Written<'_>> = outcome.outputs.iter().map(as_written).collect();
     plan.gate(&outcome.opened, &written).map_err(|error| failure::of_gate(error.code, &error.message))?;
-    let result = result::parse(&guest.tool, &outcome.report.result)
+    let report = Report::parse(outcome.report.clone(), &guest.tool)
         .map_err(|error| failure::of_gate(error.code, &error.message))?;
-    if !outcome.report.extra.is_empty() {
-        return Err(failure::of_gate("extra_not_empty", "the report's `extra` must be empty"));
-    }
-    if outcome.report.summary.len() > SUMMARY_BYTES_MAX {
-        return Err(failure::of_gate("summary_too_long", "the report's summary is longer than 2 KiB"));
-    }
 
     let mut outputs = Vec::with_capacity(files.len());
     for file in files {
-        let role = plan.role(&file.role).ok_or_else(|| {
+        let role = plan.output(&file.role).ok_or_else(|| {
             failure::of_gate("output_undeclared", &format!("output role {:?} is not declared", file.role))
         })?;
         let key: OutputKey =
@@ -61,34 +53,39 @@ pub(super) async fn harvest(
         let stored = keep(effects, file.incoming).await.map_err(|error| failure::of_store(&error))?;
         outputs.push(row(project, role, key, stored));
     }
-    outputs.sort_by(|a, b| plan.order(&a.role).cmp(&plan.order(&b.role)).then_with(|| a.key.cmp(&b.key)));
+    let order = |role: &Role| plan.outputs().iter().position(|planned| planned.role() == role);
+    outputs.sort_by(|a: &OutputRow, b| (order(&a.role), &a.key).cmp(&(order(&b.role), &b.key)));
     Ok(Outcome::Succeeded {
-        result: result.to_string(),
-        summary: escaped(&outcome.report.summary, SUMMARY_BYTES_MAX),
+        result: report.result.to_string(),
+        summary: escaped(&report.summary, SUMMARY_BYTES_MAX),
         outputs,
     })
+}
+
+fn as_written(output: &WrittenOutput) -> plan::Written<'_> {
+    plan::Written { role: &output.role, key: &output.key, finished: output.finished }
 }
 
 /// Checks an output's bytes at the declared level.
 async fn look_at(
     effects: &Effects,
-    role: &PlannedRole,
+    role: &PlannedOutput,
     key: &OutputKey,
     incoming: &Incoming,
 ) -> Result<(), Failure> {
     let bad = |reason: &str| {
-        let message = format!("output {}/{key} is no whole {}: {reason}", role.role, role.artifact_type);
+        let message = format!("output {}/{key} is no whole {}: {reason}", role.role(), role.artifact_type());
         failure::of_gate("output_type", &message)
     };
-    match role.check {
+    match role.check() {
         CheckLevel::None => Ok(()),
         CheckLevel::Sniff => {
             let head = head(incoming).map_err(|error| failure::of_store(&error))?;
-            if artifacts::agrees(&head, role.artifact_type) { Ok(()) } else { Err(bad("its first bytes contradict")) }
+            if artifacts::agrees(&head, role.artifact_type()) { Ok(()) } else { Err(bad("its first bytes contradict")) }
         }
         CheckLevel::Whole => {
             let file = incoming.reader().map_err(|error| failure::of_store(&error))?;
-            match effects.sandbox.check(file, role.artifact_type).await {
+            match effects.sandbox.check(file, role.artifact_type()).await {
                 Ok(Verdict::Good) => Ok(()),
                 Ok(Verdict::Bad { reason, offset: Some(offset) }) => Err(bad(&format!("{reason} at byte {offset}"))),
                 Ok(Verdict::Bad { reason, offset: None }) => Err(bad(&reason)),
@@ -121,9 +118,10 @@ async fn keep(effects: &Effects, incoming: Incoming) -> Result<Stored, ArtifactE
     })?
 }
 
-fn row(project: ProjectId, role: &PlannedRole, key: OutputKey, stored: Stored) -> OutputRow {
-    let artifact_type: ArtifactType = role.artifact_type;
-    let label = if role.many { format!("{key}.{}", role.label) } else { role.label.to_string() };
+fn row(project: ProjectId, role: &PlannedOutput, key: OutputKey, stored: Stored) -> OutputRow {
+    let artifact_type = role.artifact_type();
+    let label = role.label();
+    let label = if role.count().max > 1 { format!("{key}.{label}") } else { label.to_string() };
     let artifact = NewArtifact {
         id: artifact_id(project, stored.digest, artifact_type),
         project,
@@ -133,5 +131,5 @@ fn row(project: ProjectId, role: &PlannedRole, key: OutputKey, stored: Stored) -
         label: Some(label),
         seal: stored.seal,
     };
-    OutputRow { role: role.role.clone(), key, artifact }
+    OutputRow { role: role.role().clone(), key, artifact }
 }

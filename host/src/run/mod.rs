@@ -9,6 +9,7 @@ mod execute;
 pub mod failure;
 pub mod flight;
 mod harvest;
+mod limits;
 mod record;
 
 use std::collections::HashMap;
@@ -24,7 +25,7 @@ pub use flight::{Flight, Progress, Snapshot, Waited};
 
 use crate::artifacts::{ArtifactError, Store};
 use crate::contract::{Tool, raw};
-use crate::ledger::{AttemptId, Ledger, NewAttempt, NewRun};
+use crate::ledger::{AttemptId, AttemptState, Ledger, NewAttempt, NewRun};
 use crate::plan::Plan;
 use crate::policy::CallerLimits;
 use crate::sandbox::{Compiled, Sandbox};
@@ -47,7 +48,14 @@ pub struct Job {
     /// The run succeeded before and its bytes are gone: the outputs that it made then.
     pub expected: Option<Vec<EndOutput>>,
     /// Recovery carries on an attempt that stands in the ledger already.
-    pub resumed: Option<AttemptId>,
+    pub resumed: Option<Resumed>,
+}
+
+/// An attempt that stands in the ledger and is this owner's now.
+#[derive(Clone, Copy, Debug)]
+pub struct Resumed {
+    pub attempt: AttemptId,
+    pub state: AttemptState,
 }
 
 /// What a runner is given.
@@ -218,10 +226,13 @@ impl Landing {
 
     fn forget(&self) {
         let mut flights = self.inner.flights();
-        if flights.by_run.remove(&self.flight.run).is_some()
-            && let Some(count) = flights.by_caller.get_mut(&self.flight.caller)
-        {
-            *count = count.saturating_sub(1);
+        // The same run may be under way again by now, in a flight that is not this one.
+        let is_ours = flights.by_run.get(&self.flight.run).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
+        if is_ours {
+            flights.by_run.remove(&self.flight.run);
+            if let Some(count) = flights.by_caller.get_mut(&self.flight.caller) {
+                *count = count.saturating_sub(1);
+            }
         }
     }
 }
