@@ -148,11 +148,14 @@ impl Default for HostArguments {
 impl HostArguments {
     /// Takes the argument if it is one of the host's own.
     fn take(&mut self, name: &str, value: &Value) -> Result<bool, ArgumentError> {
-        let flag = || value.as_bool().ok_or_else(|| ArgumentError::value(format!("/{name}"), "true or false", value));
+        let flag = || {
+            value.as_bool().ok_or_else(|| ArgumentError::value(format!("/{name}"), "true or false", value))
+        };
         match name {
             "project_id" => {
                 let text = value.as_str().filter(|text| text.len() <= 64);
-                let text = text.ok_or_else(|| ArgumentError::value("/project_id", "a project's name or id", value))?;
+                let text =
+                    text.ok_or_else(|| ArgumentError::value("/project_id", "a project's name or id", value))?;
                 self.project = Some(text.to_owned());
             }
             "sample" => self.samples = parse_samples(value)?,
@@ -217,7 +220,11 @@ fn parse_role(input: &DeclaredInput, value: Option<&Value>) -> Result<Vec<String
     }
     let (min, max) = (input.count.min, input.count.max);
     if value.is_none() {
-        return Err(ArgumentError::new("missing_field", pointer, format!("expected {min} to {max} artifacts")));
+        return Err(ArgumentError::new(
+            "missing_field",
+            pointer,
+            format!("expected {min} to {max} artifacts"),
+        ));
     }
     let reason = format!("expected {min} to {max} artifacts, got {}", ids.len());
     Err(ArgumentError::new("role_count", pointer, reason))
@@ -333,7 +340,8 @@ pub(super) fn fill_defaults(value: &mut Value, schema: &Value, root: &Value) {
     }
     match value {
         Value::Object(members) => {
-            for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+            {
                 if !members.contains_key(name)
                     && let Some(default) = property.get("default")
                 {

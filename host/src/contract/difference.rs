@@ -43,7 +43,8 @@ fn tool_differences(lines: &mut Vec<String>, old: &Tool, new: &Tool) {
     // The debug form holds every field of a declaration, so no field can be forgotten here.
     let declared = |tool: &Tool| {
         let inputs = tool.inputs.iter().map(|input| (format!("input {}", input.role), format!("{input:?}")));
-        let outputs = tool.outputs.iter().map(|output| (format!("output {}", output.role), format!("{output:?}")));
+        let outputs =
+            tool.outputs.iter().map(|output| (format!("output {}", output.role), format!("{output:?}")));
         let images = tool.images.iter().map(|image| (format!("image {}", image.name), format!("{image:?}")));
         inputs.chain(outputs).chain(images).collect::<Vec<_>>()
     };
@@ -75,7 +76,9 @@ fn schema_differences(lines: &mut Vec<String>, what: &str, old: &Value, new: &Va
             lines.push(format!("{what}: {name}: gone"));
         }
         for name in &after {
-            let part = |schema: &Value| schema.get(keyword).and_then(|members| members.get(name)).map(Value::to_string);
+            let part = |schema: &Value| {
+                schema.get(keyword).and_then(|members| members.get(name)).map(Value::to_string)
+            };
             match (part(old), part(new)) {
                 (None, Some(text)) => lines.push(format!("{what}: {name}: new: {}", shown(&text, 1000))),
                 (Some(before), Some(after)) => changed(lines, &format!("{what}: {name}"), &before, &after),
@@ -113,7 +116,10 @@ mod tests {
             (|m| m.tools[0].outputs.clear(), "tool fastq_stats: output metrics: gone"),
             (|m| m.tools[0].name = "other".to_owned(), "tool fastq_stats: gone"),
             (
-                |m| m.tools[0].params_schema = m.tools[0].params_schema.replace("\"default\":5", "\"default\":6"),
+                |m| {
+                    m.tools[0].params_schema =
+                        m.tools[0].params_schema.replace("\"default\":5", "\"default\":6")
+                },
                 "tool fastq_stats: params schema: top: ",
             ),
         ];

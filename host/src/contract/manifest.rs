@@ -24,8 +24,17 @@ const LINE_BYTES_MAX: usize = 256;
 
 /// Names that the host keeps for tools of its own.
 const RESERVED_TOOL_PREFIXES: &[&str] = &[
-    "artifact_", "run_", "bundle_", "export_", "lineage", "policy_", "toolpack_", "host_", "batch_",
-    "sheet_", "reference_",
+    "artifact_",
+    "run_",
+    "bundle_",
+    "export_",
+    "lineage",
+    "policy_",
+    "toolpack_",
+    "host_",
+    "batch_",
+    "sheet_",
+    "reference_",
 ];
 
 /// Why a toolpack's description is refused: the author's turn.
@@ -68,7 +77,10 @@ impl Manifest {
         for tool in raw.tools {
             let tool = parse_tool(tool)?;
             if !names.insert(tool.name.clone()) {
-                return Err(ManifestError::new("manifest_tools", format!("tool `{}` is there twice", tool.name)));
+                return Err(ManifestError::new(
+                    "manifest_tools",
+                    format!("tool `{}` is there twice", tool.name),
+                ));
             }
             tools.push(tool);
         }
@@ -145,10 +157,14 @@ fn parse_outputs(raw: Vec<raw::Output>, what: &str) -> Result<Vec<DeclaredOutput
         count(output.count, &what)?;
         text(&output.description, &format!("description of {what}"), DESCRIPTION_BYTES_MAX)?;
         let label: Label = output.label.parse().map_err(|error| {
-            ManifestError::new("label_invalid", format!("label `{}` of {what}: {error}", shown(&output.label, 100)))
+            ManifestError::new(
+                "label_invalid",
+                format!("label `{}` of {what}: {error}", shown(&output.label, 100)),
+            )
         })?;
         if output.count.max > 1 && label.as_str().len() > LABEL_OF_MANY_BYTES_MAX {
-            let message = format!("label of {what}: at most {LABEL_OF_MANY_BYTES_MAX} bytes where there may be many");
+            let message =
+                format!("label of {what}: at most {LABEL_OF_MANY_BYTES_MAX} bytes where there may be many");
             return Err(ManifestError::new("label_invalid", message));
         }
         outputs.push(DeclaredOutput {
@@ -169,7 +185,10 @@ fn parse_roles<'a>(
     what: &str,
 ) -> Result<Vec<Role>, ManifestError> {
     if raw.len() > ROLES_MAX {
-        return Err(ManifestError::new("role_invalid", format!("{what} declares more than {ROLES_MAX} {kind}s")));
+        return Err(ManifestError::new(
+            "role_invalid",
+            format!("{what} declares more than {ROLES_MAX} {kind}s"),
+        ));
     }
     let mut roles: Vec<Role> = Vec::new();
     for text in raw {
@@ -177,10 +196,16 @@ fn parse_roles<'a>(
             ManifestError::new("role_invalid", format!("{kind} `{}` of {what}: {error}", shown(text, 100)))
         })?;
         if is_reserved(role.as_str()) {
-            return Err(ManifestError::new("role_reserved", format!("{kind} `{role}` of {what}: the name is the host's")));
+            return Err(ManifestError::new(
+                "role_reserved",
+                format!("{kind} `{role}` of {what}: the name is the host's"),
+            ));
         }
         if roles.contains(&role) {
-            return Err(ManifestError::new("role_duplicate", format!("{kind} `{role}` of {what} is there twice")));
+            return Err(ManifestError::new(
+                "role_duplicate",
+                format!("{kind} `{role}` of {what} is there twice"),
+            ));
         }
         roles.push(role);
     }
@@ -188,7 +213,11 @@ fn parse_roles<'a>(
 }
 
 /// Params stand beside the roles in one flat object, so no name may be both, or the host's.
-fn check_params(schema: &serde_json::Value, inputs: &[DeclaredInput], what: &str) -> Result<(), ManifestError> {
+fn check_params(
+    schema: &serde_json::Value,
+    inputs: &[DeclaredInput],
+    what: &str,
+) -> Result<(), ManifestError> {
     let params = schema.get("properties").and_then(serde_json::Value::as_object);
     for param in params.into_iter().flat_map(serde_json::Map::keys) {
         let param_shown = shown(param, 100);
@@ -197,10 +226,16 @@ fn check_params(schema: &serde_json::Value, inputs: &[DeclaredInput], what: &str
             return Err(ManifestError::new("param_invalid", message));
         }
         if is_reserved(param) {
-            return Err(ManifestError::new("param_reserved", format!("param `{param}` of {what}: the name is the host's")));
+            return Err(ManifestError::new(
+                "param_reserved",
+                format!("param `{param}` of {what}: the name is the host's"),
+            ));
         }
         if inputs.iter().any(|input| input.role.as_str() == param) {
-            return Err(ManifestError::new("role_is_param", format!("`{param}` of {what} is both an input and a param")));
+            return Err(ManifestError::new(
+                "role_is_param",
+                format!("`{param}` of {what} is both an input and a param"),
+            ));
         }
     }
     Ok(())
@@ -208,7 +243,10 @@ fn check_params(schema: &serde_json::Value, inputs: &[DeclaredInput], what: &str
 
 fn parse_images(raw: &[raw::Image], what: &str) -> Result<Vec<DeclaredImage>, ManifestError> {
     if raw.len() > IMAGES_MAX {
-        return Err(ManifestError::new("image_invalid", format!("{what} declares more than {IMAGES_MAX} images")));
+        return Err(ManifestError::new(
+            "image_invalid",
+            format!("{what} declares more than {IMAGES_MAX} images"),
+        ));
     }
     let mut images: Vec<DeclaredImage> = Vec::new();
     for image in raw {
@@ -237,7 +275,10 @@ fn parse_images(raw: &[raw::Image], what: &str) -> Result<Vec<DeclaredImage>, Ma
 
 fn check_software(software: &[raw::Software], what: &str) -> Result<(), ManifestError> {
     if software.len() > 32 {
-        return Err(ManifestError::new("manifest_text", format!("{what} names more than 32 pieces of software")));
+        return Err(ManifestError::new(
+            "manifest_text",
+            format!("{what} names more than 32 pieces of software"),
+        ));
     }
     for entry in software {
         let what = format!("software of {what}");
@@ -276,7 +317,10 @@ fn no_extra(extra: &str, what: &str) -> Result<(), ManifestError> {
     if extra.is_empty() {
         return Ok(());
     }
-    Err(ManifestError::new("extra_not_supported", format!("{what}: `extra` is for later versions and must be empty")))
+    Err(ManifestError::new(
+        "extra_not_supported",
+        format!("{what}: `extra` is for later versions and must be empty"),
+    ))
 }
 
 fn text(text: &str, what: &str, bytes_max: usize) -> Result<(), ManifestError> {

@@ -15,9 +15,7 @@ pub mod text;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use helix_ids::{
-    ArtifactType, ContractVersion, ImageName, Label, PinnedImage, Role, ToolName, ToolpackName,
-};
+use helix_ids::{ArtifactType, ContractVersion, ImageName, Label, PinnedImage, Role, ToolName, ToolpackName};
 use serde_json::Value;
 
 pub use arguments::{ArgumentError, Arguments, Samples};

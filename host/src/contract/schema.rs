@@ -10,8 +10,17 @@ use super::{DeclaredInput, Tool};
 
 /// Arguments that the host understands itself, and names that it keeps for later.
 const RESERVED: &[&str] = &[
-    "project_id", "sample", "backend", "reference", "resources", "dry_run", "retry", "wait_seconds", "log",
-    "stdout", "stderr",
+    "project_id",
+    "sample",
+    "backend",
+    "reference",
+    "resources",
+    "dry_run",
+    "retry",
+    "wait_seconds",
+    "log",
+    "stdout",
+    "stderr",
 ];
 
 pub const WAIT_SECONDS_DEFAULT: u32 = 45;
@@ -103,7 +112,10 @@ fn role_schema(input: &DeclaredInput) -> Value {
 fn host_arguments(properties: &mut Map<String, Value>) {
     let sample = json!({ "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" });
     let arguments = [
-        ("project_id", json!({ "type": "string", "description": "Project name or id; optional if there is one." })),
+        (
+            "project_id",
+            json!({ "type": "string", "description": "Project name or id; optional if there is one." }),
+        ),
         (
             "sample",
             json!({
@@ -111,8 +123,14 @@ fn host_arguments(properties: &mut Map<String, Value>) {
                 "anyOf": [sample, { "type": "array", "items": sample }],
             }),
         ),
-        ("dry_run", json!({ "type": "boolean", "description": "Only say what would run.", "default": false })),
-        ("retry", json!({ "type": "boolean", "description": "Run again even if a failure is stored.", "default": false })),
+        (
+            "dry_run",
+            json!({ "type": "boolean", "description": "Only say what would run.", "default": false }),
+        ),
+        (
+            "retry",
+            json!({ "type": "boolean", "description": "Run again even if a failure is stored.", "default": false }),
+        ),
         (
             "wait_seconds",
             json!({

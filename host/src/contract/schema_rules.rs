@@ -31,16 +31,47 @@ const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// At the root only what a client's own form of a tool's schema can hold.
 const ROOT_KEYWORDS: &[&str] = &[
-    "$schema", "$defs", "type", "properties", "required", "additionalProperties", "title",
-    "description", "examples", "$comment",
+    "$schema",
+    "$defs",
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "title",
+    "description",
+    "examples",
+    "$comment",
 ];
 
 /// Keywords whose value is no schema.
 const PLAIN_KEYWORDS: &[&str] = &[
-    "title", "description", "$comment", "default", "examples", "deprecated", "readOnly",
-    "writeOnly", "format", "type", "enum", "const", "multipleOf", "maximum", "exclusiveMaximum",
-    "minimum", "exclusiveMinimum", "maxLength", "minLength", "maxItems", "minItems",
-    "uniqueItems", "maxContains", "minContains", "maxProperties", "minProperties", "required",
+    "title",
+    "description",
+    "$comment",
+    "default",
+    "examples",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "format",
+    "type",
+    "enum",
+    "const",
+    "multipleOf",
+    "maximum",
+    "exclusiveMaximum",
+    "minimum",
+    "exclusiveMinimum",
+    "maxLength",
+    "minLength",
+    "maxItems",
+    "minItems",
+    "uniqueItems",
+    "maxContains",
+    "minContains",
+    "maxProperties",
+    "minProperties",
+    "required",
     "dependentRequired",
 ];
 const SCHEMA_KEYWORDS: &[&str] =
@@ -57,7 +88,10 @@ pub(super) struct Checked {
 /// Reads and checks the schema `what`, such as "params schema of tool `x`".
 pub(super) fn check(what: &str, text: &str) -> Result<Checked, ManifestError> {
     if text.len() > SCHEMA_BYTES_MAX {
-        return Err(ManifestError::new("schema_too_large", format!("{what} is larger than {SCHEMA_BYTES_MAX} bytes")));
+        return Err(ManifestError::new(
+            "schema_too_large",
+            format!("{what} is larger than {SCHEMA_BYTES_MAX} bytes"),
+        ));
     }
     let value = helix_ids::canonical::parse(text.as_bytes(), SCHEMA_BYTES_MAX)
         .map_err(|error| bad(what, "", &error.to_string()))?;
@@ -88,7 +122,12 @@ fn compile(schema: &Value) -> Result<Validator, String> {
 }
 
 /// A default that its own schema refuses would make every call that relies on it fail.
-fn check_default(what: &str, pointer: &str, schema: &Map<String, Value>, root: &Value) -> Result<(), ManifestError> {
+fn check_default(
+    what: &str,
+    pointer: &str,
+    schema: &Map<String, Value>,
+    root: &Value,
+) -> Result<(), ManifestError> {
     let Some(default) = schema.get("default") else { return Ok(()) };
     let mut alone = schema.clone();
     if let Some(definitions) = root.get("$defs") {
@@ -142,7 +181,8 @@ impl<'a> Walk<'a> {
             return self.refuse("schema_invalid", "", "expected an object");
         };
         if let Some(keyword) = root.keys().find(|keyword| !ROOT_KEYWORDS.contains(&keyword.as_str())) {
-            let reason = format!("keyword `{keyword}` is not allowed at the root, only {}", ROOT_KEYWORDS.join(" "));
+            let reason =
+                format!("keyword `{keyword}` is not allowed at the root, only {}", ROOT_KEYWORDS.join(" "));
             return self.refuse("schema_invalid", "", &reason);
         }
         if root.get("$schema").is_some_and(|dialect| dialect != DIALECT) {
@@ -171,11 +211,22 @@ impl<'a> Walk<'a> {
     }
 
     /// `within` is the definition in which this schema stands.
-    fn schema(&mut self, within: Option<&'a str>, pointer: &str, value: &'a Value) -> Result<(), ManifestError> {
+    fn schema(
+        &mut self,
+        within: Option<&'a str>,
+        pointer: &str,
+        value: &'a Value,
+    ) -> Result<(), ManifestError> {
         match value {
             Value::Object(schema) => {
-                if let Some(keyword) = schema.keys().find(|keyword| ["$schema", "$defs"].contains(&keyword.as_str())) {
-                    return self.refuse("schema_invalid", pointer, &format!("`{keyword}` stands at the root only"));
+                if let Some(keyword) =
+                    schema.keys().find(|keyword| ["$schema", "$defs"].contains(&keyword.as_str()))
+                {
+                    return self.refuse(
+                        "schema_invalid",
+                        pointer,
+                        &format!("`{keyword}` stands at the root only"),
+                    );
                 }
                 self.object(within, pointer, schema)
             }
@@ -186,7 +237,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn object(&mut self, within: Option<&'a str>, at: &str, schema: &'a Map<String, Value>) -> Result<(), ManifestError> {
+    fn object(
+        &mut self,
+        within: Option<&'a str>,
+        at: &str,
+        schema: &'a Map<String, Value>,
+    ) -> Result<(), ManifestError> {
         self.cost.entry(within).or_default().0 += 1;
         if schema.contains_key("default") {
             self.defaults.push((at.to_owned(), schema));
@@ -222,7 +278,12 @@ impl<'a> Walk<'a> {
     }
 
     /// Only a definition of this same schema can be meant, so nothing is ever fetched.
-    fn reference(&mut self, within: Option<&'a str>, pointer: &str, value: &'a Value) -> Result<(), ManifestError> {
+    fn reference(
+        &mut self,
+        within: Option<&'a str>,
+        pointer: &str,
+        value: &'a Value,
+    ) -> Result<(), ManifestError> {
         let name = value.as_str().and_then(|text| text.strip_prefix("#/$defs/"));
         match name {
             Some(name) if !name.is_empty() && !name.contains(['/', '~', '%']) => {
@@ -265,7 +326,11 @@ impl<'a> Walk<'a> {
 
     fn text(&self, pointer: &str, text: &str) -> Result<(), ManifestError> {
         if text.len() > TEXT_BYTES_MAX {
-            return self.refuse("schema_text", pointer, &format!("a text is longer than {TEXT_BYTES_MAX} bytes"));
+            return self.refuse(
+                "schema_text",
+                pointer,
+                &format!("a text is longer than {TEXT_BYTES_MAX} bytes"),
+            );
         }
         // A tab may be a param's value, such as a separator, and a schema shows it escaped.
         match hidden(text) {

@@ -10,8 +10,8 @@ use crate::contract::{Count, Tool, raw};
 /// A proposal that speaks only of what its tool declares. Nothing has admitted it yet.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    inputs: Vec<(Role, u32)>,
-    outputs: Vec<(Role, Count)>,
+    pub(super) inputs: Vec<(Role, u32)>,
+    pub(super) outputs: Vec<(Role, Count)>,
 }
 
 /// Why a proposal is none: the toolpack author's turn.
@@ -35,7 +35,10 @@ impl Draft {
     /// The first rule that is broken.
     pub fn parse(proposal: raw::Proposal, tool: &Tool) -> Result<Self, DraftError> {
         if !proposal.extra.is_empty() {
-            return refuse("extra_not_supported", "the proposal's `extra` is for later versions and must be empty");
+            return refuse(
+                "extra_not_supported",
+                "the proposal's `extra` is for later versions and must be empty",
+            );
         }
         if !proposal.steps.is_empty() {
             return refuse("steps_not_supported", "the proposal has steps, and this version runs none");
@@ -43,7 +46,10 @@ impl Draft {
         let mut inputs = BTreeSet::new();
         for input in &proposal.inputs {
             let Some(declared) = tool.input(&input.role) else {
-                return refuse("input_undeclared", format!("plans the undeclared input `{}`", shown(&input.role, 100)));
+                return refuse(
+                    "input_undeclared",
+                    format!("plans the undeclared input `{}`", shown(&input.role, 100)),
+                );
             };
             if !inputs.insert((declared.role.clone(), input.index)) {
                 return refuse("input_duplicate", format!("plans {}[{}] twice", declared.role, input.index));
@@ -59,18 +65,21 @@ impl Draft {
                 return refuse("output_duplicate", format!("plans the output {} twice", declared.role));
             }
             if output.count.min > output.count.max {
-                return refuse("output_count", format!("plans at least more than at most of {}", declared.role));
+                return refuse(
+                    "output_count",
+                    format!("plans at least more than at most of {}", declared.role),
+                );
             }
             outputs.push((declared.role.clone(), output.count));
         }
-        let missing = tool.outputs.iter().find(|output| !outputs.iter().any(|(role, _)| *role == output.role));
+        let missing =
+            tool.outputs.iter().find(|output| !outputs.iter().any(|(role, _)| *role == output.role));
         if let Some(output) = missing {
-            return refuse("output_not_planned", format!("says nothing of the declared output {}", output.role));
+            return refuse(
+                "output_not_planned",
+                format!("says nothing of the declared output {}", output.role),
+            );
         }
         Ok(Self { inputs: inputs.into_iter().collect(), outputs })
-    }
-
-    pub(super) fn into_parts(self) -> (Vec<(Role, u32)>, Vec<(Role, Count)>) {
-        (self.inputs, self.outputs)
     }
 }

@@ -54,7 +54,10 @@ impl Plan {
             let number = written.iter().filter(|output| output.role == planned.role.as_str()).count();
             if !planned.count.holds(number) {
                 let (role, min, max) = (&planned.role, planned.count.min, planned.count.max);
-                return refuse("output_count", format!("wrote {number} of {role}, and planned {min} to {max}"));
+                return refuse(
+                    "output_count",
+                    format!("wrote {number} of {role}, and planned {min} to {max}"),
+                );
             }
         }
         Ok(())
@@ -64,10 +67,15 @@ impl Plan {
         let is = |(role, index): &(helix_ids::Role, u32), other: &(String, u32)| {
             role.as_str() == other.0 && *index == other.1
         };
-        if let Some((role, index)) = opened.iter().find(|input| !self.inputs.iter().any(|own| is(own, input))) {
-            return refuse("input_not_planned", format!("opened {}[{index}], which was not planned", shown(role, 100)));
+        if let Some((role, index)) = opened.iter().find(|input| !self.inputs.iter().any(|own| is(own, input)))
+        {
+            return refuse(
+                "input_not_planned",
+                format!("opened {}[{index}], which was not planned", shown(role, 100)),
+            );
         }
-        if let Some((role, index)) = self.inputs.iter().find(|own| !opened.iter().any(|input| is(own, input))) {
+        if let Some((role, index)) = self.inputs.iter().find(|own| !opened.iter().any(|input| is(own, input)))
+        {
             return refuse("input_not_opened", format!("did not open {role}[{index}], which was planned"));
         }
         Ok(())

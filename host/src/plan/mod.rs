@@ -70,12 +70,18 @@ impl PlannedOutput {
 /// # Errors
 /// `inputs_not_linked`, `input_not_planned`, `output_count`, `outputs_over_limit`.
 pub fn check(draft: Draft, linked: &[(Role, u32)], tool: &Tool, grant: &Grant) -> Result<Plan, Denial> {
-    let (drafted_inputs, drafted_outputs) = draft.into_parts();
+    let Draft { inputs: drafted_inputs, outputs: drafted_outputs } = draft;
     if let Some((role, index)) = drafted_inputs.iter().find(|input| !linked.contains(input)) {
-        return Err(denial("inputs_not_linked", format!("plans to read {role}[{index}], which this call does not link")));
+        return Err(denial(
+            "inputs_not_linked",
+            format!("plans to read {role}[{index}], which this call does not link"),
+        ));
     }
     if let Some((role, index)) = linked.iter().find(|input| !drafted_inputs.contains(input)) {
-        return Err(denial("input_not_planned", format!("does not plan to read {role}[{index}], which this call links")));
+        return Err(denial(
+            "input_not_planned",
+            format!("does not plan to read {role}[{index}], which this call links"),
+        ));
     }
     let mut outputs = Vec::new();
     for declared in &tool.outputs {
@@ -85,7 +91,8 @@ pub fn check(draft: Draft, linked: &[(Role, u32)], tool: &Tool, grant: &Grant) -
         let count = count.map_or(Count { min: 0, max: 0 }, |(_, count)| *count);
         if count.min < allowed.min || count.max > allowed.max {
             let (min, max) = (count.min, count.max);
-            let message = format!("plans {min} to {max} of {role}, and declares {} to {}", allowed.min, allowed.max);
+            let message =
+                format!("plans {min} to {max} of {role}, and declares {} to {}", allowed.min, allowed.max);
             return Err(denial("output_count", message));
         }
         outputs.push(PlannedOutput {
@@ -99,7 +106,10 @@ pub fn check(draft: Draft, linked: &[(Role, u32)], tool: &Tool, grant: &Grant) -
     let needed: u64 = outputs.iter().map(|output| u64::from(output.count.min)).sum();
     if needed > grant.limits.outputs {
         let message = format!("needs {needed} outputs, policy allows {}", grant.limits.outputs);
-        return Err(Denial { rule: "limits.guest.outputs".to_owned(), ..denial("outputs_over_limit", message) });
+        return Err(Denial {
+            rule: "limits.guest.outputs".to_owned(),
+            ..denial("outputs_over_limit", message)
+        });
     }
     Ok(Plan { tool: tool.name.clone(), inputs: linked.to_vec(), outputs, limits: grant.limits.clone() })
 }

@@ -7,10 +7,16 @@ fn count(min: u32, max: u32) -> Count {
 }
 
 fn proposal(inputs: &[(&str, u32)], outputs: &[(&str, Count)]) -> raw::Proposal {
-    let inputs = inputs.iter().map(|(role, index)| raw::PlannedInput { role: (*role).to_owned(), index: *index });
+    let inputs =
+        inputs.iter().map(|(role, index)| raw::PlannedInput { role: (*role).to_owned(), index: *index });
     let outputs =
         outputs.iter().map(|(role, count)| raw::PlannedOutput { role: (*role).to_owned(), count: *count });
-    raw::Proposal { inputs: inputs.collect(), outputs: outputs.collect(), steps: Vec::new(), extra: String::new() }
+    raw::Proposal {
+        inputs: inputs.collect(),
+        outputs: outputs.collect(),
+        steps: Vec::new(),
+        extra: String::new(),
+    }
 }
 
 fn good() -> raw::Proposal {
@@ -93,7 +99,8 @@ fn a_plan_that_policy_has_no_room_for_is_refused_early() {
     let tool = fixtures::tool();
     let mut tight = grant();
     tight.limits.outputs = 1;
-    let crowded = proposal(&[("reads", 0), ("reads", 1)], &[("metrics", count(1, 1)), ("plots", count(1, 2))]);
+    let crowded =
+        proposal(&[("reads", 0), ("reads", 1)], &[("metrics", count(1, 1)), ("plots", count(1, 2))]);
     let denial = check(Draft::parse(crowded, &tool).unwrap(), &linked(), &tool, &tight).unwrap_err();
     assert_eq!(denial.code, "outputs_over_limit");
     assert_eq!(denial.message, "the tool needs 2 outputs, policy allows 1");
@@ -102,7 +109,8 @@ fn a_plan_that_policy_has_no_room_for_is_refused_early() {
 #[test]
 fn i4_the_gate_lets_through_what_was_planned() {
     let written = |role, key, finished| Written { role, key, finished };
-    let opened = |indices: &[u32]| indices.iter().map(|index| ("reads".to_owned(), *index)).collect::<Vec<_>>();
+    let opened =
+        |indices: &[u32]| indices.iter().map(|index| ("reads".to_owned(), *index)).collect::<Vec<_>>();
     let metrics = written("metrics", "metrics", true);
     let cases = [
         (opened(&[0, 1]), vec![metrics], Ok(())),
@@ -117,7 +125,12 @@ fn i4_the_gate_lets_through_what_was_planned() {
         (opened(&[0, 1]), vec![metrics, written("plots", "../a", true)], Err("output_key")),
         (
             opened(&[0, 1]),
-            vec![metrics, written("plots", "a", true), written("plots", "b", true), written("plots", "c", true)],
+            vec![
+                metrics,
+                written("plots", "a", true),
+                written("plots", "b", true),
+                written("plots", "c", true),
+            ],
             Err("output_count"),
         ),
     ];
