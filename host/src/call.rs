@@ -98,7 +98,13 @@ async fn proposed(
         Err(error) => return Ok(Err(Refusal(failure::of_guest(&error), failure::used(&error)))),
     };
     let checked = Draft::parse(proposal, call.tool())
-        .map_err(Denial::from)
+        .map_err(|error| Denial {
+            code: error.code,
+            message: error.message,
+            advice: String::new(),
+            rule: "plan".to_owned(),
+            line: None,
+        })
         .and_then(|draft| plan::check(draft, &call.linked_inputs(), call.tool(), call.grant()));
     match checked {
         Ok(plan) => Ok(Ok(plan)),

@@ -60,6 +60,10 @@ impl Incoming {
     pub fn writer(&self) -> Result<File, ArtifactError> {
         unimplemented!()
     }
+
+    pub fn reader(&self) -> Result<File, ArtifactError> {
+        unimplemented!()
+    }
 }
 
 /// One entry of an import root, as `artifact_browse` shows it.

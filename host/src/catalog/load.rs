@@ -6,12 +6,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use helix_ids::Digest;
+use helix_ids::{Digest, ToolName};
 
 use super::{ListedTool, Refused, Toolpack};
 use crate::contract::{Manifest, raw, schema};
 use crate::ledger::Ledger;
-use crate::policy::{ComponentRule, Policy};
+use crate::policy::{ComponentRule, Names, Policy};
 use crate::sandbox::protocol::CompileLimits;
 use crate::sandbox::{Compiled, GuestError, LoadError, Sandbox};
 
@@ -39,15 +39,23 @@ pub(super) async fn load(
         let message = format!("policy calls it {}, it calls itself {}", rule.name, manifest.name);
         return Err(refused(("toolpack_name_differs", message)));
     }
-    if let Some(missing) = rule.tools_missing_from(manifest.tools.iter().map(|tool| &tool.name)) {
+    if let Some(missing) = missing_tool(rule, &manifest) {
         let message = format!("policy lists tool {missing}, which this toolpack does not have");
         return Err(refused(("tool_missing", message)));
     }
     Ok(assemble(rule, manifest, compiled))
 }
 
+/// A tool that policy lists by name and the toolpack does not have.
+fn missing_tool<'a>(rule: &'a ComponentRule, manifest: &Manifest) -> Option<&'a ToolName> {
+    match &rule.tools {
+        Names::All => None,
+        Names::These(names) => names.iter().find(|name| manifest.tools.iter().all(|tool| tool.name != **name)),
+    }
+}
+
 fn assemble(rule: &ComponentRule, manifest: Manifest, compiled: Compiled) -> Toolpack {
-    let listed = manifest.tools.iter().filter(|tool| rule.lists_tool(&tool.name));
+    let listed = manifest.tools.iter().filter(|tool| rule.tools.holds(&tool.name));
     let tools = listed
         .map(|tool| ListedTool {
             tool: Arc::new(tool.clone()),
@@ -136,6 +144,6 @@ pub fn limits(policy: &Policy) -> CompileLimits {
         imports: limits.imports,
         memory_bytes: limits.memory_bytes,
         cpu: limits.cpu,
-        guest_memory_bytes: policy.guest.memory_bytes,
+        guest_memory_bytes: policy.guest_memory_bytes(),
     }
 }

@@ -193,8 +193,8 @@ fn toolpacks(tools: &[OfferedTool]) -> Vec<ToolpackInfo> {
 impl From<Refused> for RefusedInfo {
     fn from(refused: Refused) -> Self {
         Self {
-            name: refused.name.map(|name| name.to_string()),
-            digest: refused.digest.map(|digest| digest.to_string()),
+            name: Some(refused.name.to_string()),
+            digest: Some(refused.digest.to_string()),
             code: refused.code.to_owned(),
             message: escape(&refused.message),
         }
