@@ -2,11 +2,17 @@
 
 pub mod answer;
 pub mod error;
+pub mod export;
 pub mod host;
+pub mod import;
+pub mod wait;
 
 pub use answer::{Answer, AnswerFailure, AnswerOutput, AnswerProgress, Status};
 pub use error::CallError;
+pub use export::{ArtifactExportArgs, ArtifactExportResult, artifact_export};
 pub use host::{Caller, Context, Host, HostSettings, Progress};
+pub use import::{ArtifactImportArgs, ArtifactImportResult, artifact_import};
+pub use wait::{RunCancelArgs, RunCancelResult, RunWaitArgs, run_cancel, run_wait};
 
 use serde_json::{Map, Value};
 

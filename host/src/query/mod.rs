@@ -1,1 +1,32 @@
-//! All that is only read for a caller: artifacts, previews, runs, explanations.
+//! All that is only read for a caller: artifacts, previews, runs, explanations, behind one
+//! authorisation function.
+//!
+//! Whatever is asked for by id is looked for inside one project, so an id of another project and
+//! an id that nobody has give the same answer.
+
+mod artifact;
+mod authorise;
+mod browse;
+mod bytes;
+mod difference;
+mod explain;
+mod info;
+mod preview;
+mod run;
+pub mod text;
+
+pub use artifact::{
+    ArtifactGetArgs, ArtifactGetResult, ArtifactListArgs, ArtifactListResult, ArtifactSummary, artifact_get,
+    artifact_list,
+};
+pub use authorise::{bad, denied, find_artifact, parse_run_id, project};
+pub use browse::{ArtifactBrowseArgs, ArtifactBrowseResult, BrowseEntry, artifact_browse};
+pub use bytes::{READ_BYTES_MAX, ReadArtifact, ReadContent, open_proved, read_artifact, refused};
+pub use difference::Difference;
+pub use explain::{RunExplainArgs, RunExplainResult, RunOrigin, run_explain};
+pub use info::{HostInfoArgs, HostInfoResult, host_info};
+pub use preview::{
+    ArtifactPreviewImageArgs, ArtifactPreviewImageResult, ArtifactPreviewTextArgs, ArtifactPreviewTextResult,
+    artifact_preview_image, artifact_preview_text,
+};
+pub use run::{RunGetArgs, RunGetResult, RunListArgs, RunListResult, RunListRow, run_get, run_list};
