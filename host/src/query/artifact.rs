@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use helix_ids::{ArtifactId, ArtifactType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::authorise::{bad, cursor_unknown, find_artifact, project};
 use crate::call::{CallError, Context, Host};
 use crate::ledger::ArtifactRow;
 
@@ -90,7 +92,9 @@ pub async fn artifact_get(
     context: &Context,
     args: ArtifactGetArgs,
 ) -> Result<ArtifactGetResult, CallError> {
-    unimplemented!()
+    let project = project(host, context, args.project_id.as_deref()).await?;
+    let row = find_artifact(host, &project, "/artifact_id", &args.artifact_id).await?;
+    Ok(ArtifactGetResult { artifact: ArtifactSummary::from(&row) })
 }
 
 /// A page of a project's artifacts.
@@ -102,5 +106,62 @@ pub async fn artifact_list(
     context: &Context,
     args: ArtifactListArgs,
 ) -> Result<ArtifactListResult, CallError> {
-    unimplemented!()
+    let project = project(host, context, args.project_id.as_deref()).await?;
+    let artifact_type = args.artifact_type.as_deref().map(|text| parse_type("/type", text)).transpose()?;
+    // The cursor is the last id of the page before: an id that this project does not have never
+    // came from here, and would silently begin at some other place.
+    let before = match &args.cursor {
+        None => None,
+        Some(text) => {
+            let id = text.parse::<ArtifactId>().map_err(|_malformed| cursor_unknown())?;
+            let known = host.ledger.artifact(project.id, id).await.map_err(CallError::fault)?;
+            Some(known.ok_or_else(cursor_unknown)?.id)
+        }
+    };
+    let mut rows = host
+        .ledger
+        .artifacts(project.id, artifact_type, before, LIST_ROWS + 1)
+        .await
+        .map_err(CallError::fault)?;
+    let next_cursor = cut_page(&mut rows, |row| row.id.to_string());
+    Ok(ArtifactListResult { artifacts: rows.iter().map(ArtifactSummary::from).collect(), next_cursor })
+}
+
+/// # Errors
+/// `type_unknown` at `field`, with all types there are.
+pub fn parse_type(field: &str, text: &str) -> Result<ArtifactType, CallError> {
+    text.parse().map_err(|unknown: helix_ids::artifact_type::UnknownType| {
+        bad("type_unknown", field, unknown.to_string())
+    })
+}
+
+/// Cuts a page that was read one row too long, and says where the next one begins.
+pub(super) fn cut_page<T>(rows: &mut Vec<T>, cursor: impl Fn(&T) -> String) -> Option<String> {
+    let is_last = rows.len() <= LIST_ROWS as usize;
+    rows.truncate(LIST_ROWS as usize);
+    if is_last { None } else { rows.last().map(cursor) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_with_a_cursor_only_if_more_follows() {
+        let cases = [(0_u32, None), (19, None), (20, None), (21, Some("19".to_owned()))];
+        for (rows, expected) in cases {
+            let mut rows: Vec<u32> = (0..rows).collect();
+            assert_eq!(cut_page(&mut rows, ToString::to_string), expected);
+            assert!(rows.len() <= 20);
+        }
+    }
+
+    #[test]
+    fn a_type_is_written_in_one_way() {
+        assert_eq!(parse_type("/type", "FASTQ_GZ").ok(), Some(ArtifactType::FastqGz));
+        for text in ["", "fastq_gz", "FASTQ.GZ", "FASTQ' OR 1=1"] {
+            let error = parse_type("/type", text).unwrap_err();
+            assert!(matches!(error, CallError::BadArguments { code: "type_unknown", .. }), "{text}");
+        }
+    }
 }

@@ -1,33 +1,62 @@
-//! The one place that says which project a caller may look into.
+//! The one place that says what a caller may look at.
 
 use std::sync::Arc;
 
-use helix_ids::RunId;
+use helix_ids::{ArtifactId, RunId};
 
+use super::text::short;
 use crate::call::{CallError, Context, Host};
-use crate::ledger::ArtifactRow;
+use crate::ledger::{ArtifactRow, NewDenial, RunRow};
 use crate::policy::{Denial, Project};
+
+/// How much of a caller's own words an answer repeats.
+const ECHO_BYTES_MAX: usize = 100;
 
 /// The project that a caller means: by name, by id, or by saying nothing when there is one.
 ///
 /// # Errors
 /// [`CallError::Denied`]: `project_unknown`, `project_required`.
 pub async fn project(host: &Arc<Host>, context: &Context, asked: Option<&str>) -> Result<Project, CallError> {
-    unimplemented!()
+    // The policy is let go of before anything is awaited.
+    let found = host.policy().project(asked).cloned();
+    match found {
+        Ok(project) => Ok(project),
+        Err(denial) => Err(denied(host, context, None, None, denial).await),
+    }
 }
 
-/// Records a denial (invariant I-10) and makes it the caller's answer.
+/// Records a denial (invariant I-10: every denial is recorded) and makes it the caller's answer.
+/// One that cannot be recorded is a fault, and nothing is done either.
 pub async fn denied(
     host: &Arc<Host>,
     context: &Context,
     project: Option<&Project>,
-    tool: &str,
+    tool: Option<&str>,
     denial: Denial,
 ) -> CallError {
-    unimplemented!()
+    let row = NewDenial {
+        project: project.map(|project| project.id),
+        caller: caller(context),
+        tool: tool.map(str::to_owned),
+        rule: denial.rule.clone(),
+        line: denial.line,
+        code: denial.code.to_owned(),
+        message: denial.message.clone(),
+    };
+    match host.ledger.deny(row).await {
+        Ok(id) => CallError::Denied { denial, id },
+        Err(error) => CallError::fault(error),
+    }
+}
+
+/// Who asks, as the ledger keeps it.
+#[must_use]
+pub fn caller(context: &Context) -> String {
+    format!("uid {} {}", context.caller.uid, context.caller.client)
 }
 
 /// An argument that cannot be; `field` is a JSON pointer into the arguments.
+#[must_use]
 pub fn bad(code: &'static str, field: &str, reason: impl Into<String>) -> CallError {
     CallError::BadArguments { code, field: field.to_owned(), reason: reason.into() }
 }
@@ -42,11 +71,49 @@ pub async fn find_artifact(
     field: &str,
     id: &str,
 ) -> Result<ArtifactRow, CallError> {
-    unimplemented!()
+    let row = match id.parse::<ArtifactId>() {
+        Ok(id) => host.ledger.artifact(project.id, id).await.map_err(CallError::fault)?,
+        Err(_malformed) => None,
+    };
+    row.ok_or_else(|| artifact_unknown(field, id))
+}
+
+pub(super) fn artifact_unknown(field: &str, id: &str) -> CallError {
+    let id = short(id, ECHO_BYTES_MAX);
+    bad(
+        "artifact_unknown",
+        field,
+        format!("no artifact {id} in this project; artifact_list shows what there is"),
+    )
+}
+
+/// A run of this project.
+///
+/// # Errors
+/// `run_unknown` at `field`: the same for malformed, foreign and unknown ids.
+pub async fn find_run(
+    host: &Arc<Host>,
+    project: &Project,
+    field: &str,
+    id: &str,
+) -> Result<RunRow, CallError> {
+    let run = parse_run_id(field, id)?;
+    let row = host.ledger.run(project.id, run).await.map_err(CallError::fault)?;
+    row.ok_or_else(|| run_unknown(field, id))
 }
 
 /// # Errors
-/// `run_unknown` at `field`.
+/// `run_unknown` at `field`, as for a run that nobody has.
 pub fn parse_run_id(field: &str, id: &str) -> Result<RunId, CallError> {
-    unimplemented!()
+    id.parse().map_err(|_malformed| run_unknown(field, id))
+}
+
+fn run_unknown(field: &str, id: &str) -> CallError {
+    let id = short(id, ECHO_BYTES_MAX);
+    bad("run_unknown", field, format!("no run {id} in this project; run_list shows what there is"))
+}
+
+/// A cursor that no answer of ours gave.
+pub(super) fn cursor_unknown() -> CallError {
+    bad("cursor_unknown", "/cursor", "not a next_cursor of this list; leave it out to begin again")
 }

@@ -5,7 +5,16 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::authorise;
+use super::bytes::blocking;
+use super::text::escape;
+use crate::artifacts::ArtifactError;
 use crate::call::{CallError, Context, Host};
+use crate::catalog::{OfferedTool, Refused};
+use crate::policy::{Policy, Project};
+
+/// What toolpacks are built against.
+const TOOLPACK_WORLD: &str = "helix:toolpack@1.0.0";
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -100,5 +109,94 @@ pub async fn host_info(
     context: &Context,
     args: HostInfoArgs,
 ) -> Result<HostInfoResult, CallError> {
-    unimplemented!()
+    let policy = host.policy();
+    let asked = match &args.project_id {
+        Some(name) => vec![authorise::project(host, context, Some(name)).await?],
+        None => policy.projects().to_vec(),
+    };
+    let mut projects = Vec::with_capacity(asked.len());
+    for project in &asked {
+        let used = host.ledger.store_bytes(project.id).await.map_err(CallError::fault)?;
+        projects.push(project_info(&policy, project, used));
+    }
+    let store = host.store.clone();
+    let store_has_room = match blocking(move || store.admit()).await? {
+        Ok(()) => true,
+        Err(ArtifactError::Full { .. }) => false,
+        Err(error) => return Err(CallError::fault(error)),
+    };
+    Ok(HostInfoResult {
+        versions: Versions {
+            helixmcp: env!("CARGO_PKG_VERSION").to_owned(),
+            toolpack_world: TOOLPACK_WORLD.to_owned(),
+        },
+        policy: PolicyInfo { name: policy.name.clone(), digest: policy.file_digest().to_string() },
+        projects,
+        limits: limits_info(&policy, store_has_room),
+        toolpacks: toolpacks(&host.catalog.tools()),
+        refused: host.catalog.refused().into_iter().map(RefusedInfo::from).collect(),
+    })
+}
+
+fn project_info(policy: &Policy, project: &Project, used: u64) -> ProjectInfo {
+    ProjectInfo {
+        project_id: project.id.to_string(),
+        name: project.name.to_string(),
+        import_roots: policy
+            .import_roots(project)
+            .into_iter()
+            .map(|root| ImportRootInfo {
+                name: root.name.to_string(),
+                max_file_bytes: root.max_file_bytes.map(|bytes| bytes.to_string()),
+            })
+            .collect(),
+        export_roots: policy
+            .export_roots(project)
+            .into_iter()
+            .map(|root| ExportRootInfo { name: root.name.to_string(), overwrite: root.overwrite })
+            .collect(),
+        store_bytes_used: used.to_string(),
+        store_bytes_left: policy.caller.store_bytes.saturating_sub(used).to_string(),
+    }
+}
+
+fn limits_info(policy: &Policy, store_has_room: bool) -> LimitsInfo {
+    LimitsInfo {
+        concurrent_runs: policy.caller.concurrent_runs,
+        queued: policy.caller.queued,
+        requests_per_minute: policy.caller.requests_per_minute,
+        store_bytes: policy.caller.store_bytes.to_string(),
+        free_space_floor_bytes: policy.host.free_space_floor_bytes.to_string(),
+        store_has_room,
+    }
+}
+
+/// One entry a toolpack, in the order of their first tools.
+fn toolpacks(tools: &[OfferedTool]) -> Vec<ToolpackInfo> {
+    let mut toolpacks: Vec<ToolpackInfo> = Vec::new();
+    for offered in tools {
+        let digest = offered.toolpack.digest.to_string();
+        let tool = offered.tool.name.to_string();
+        match toolpacks.iter_mut().find(|toolpack| toolpack.digest == digest) {
+            Some(toolpack) => toolpack.tools.push(tool),
+            None => toolpacks.push(ToolpackInfo {
+                name: offered.toolpack.manifest.name.to_string(),
+                version: escape(&offered.toolpack.manifest.version),
+                digest,
+                tools: vec![tool],
+            }),
+        }
+    }
+    toolpacks
+}
+
+impl From<Refused> for RefusedInfo {
+    fn from(refused: Refused) -> Self {
+        Self {
+            name: refused.name.map(|name| name.to_string()),
+            digest: refused.digest.map(|digest| digest.to_string()),
+            code: refused.code.to_owned(),
+            message: escape(&refused.message),
+        }
+    }
 }

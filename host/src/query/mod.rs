@@ -11,6 +11,7 @@ mod bytes;
 mod difference;
 mod explain;
 mod info;
+mod png;
 mod preview;
 mod run;
 pub mod text;
@@ -19,7 +20,7 @@ pub use artifact::{
     ArtifactGetArgs, ArtifactGetResult, ArtifactListArgs, ArtifactListResult, ArtifactSummary, artifact_get,
     artifact_list,
 };
-pub use authorise::{bad, denied, find_artifact, parse_run_id, project};
+pub use authorise::{bad, caller, denied, find_artifact, find_run, parse_run_id, project};
 pub use browse::{ArtifactBrowseArgs, ArtifactBrowseResult, BrowseEntry, artifact_browse};
 pub use bytes::{READ_BYTES_MAX, ReadArtifact, ReadContent, open_proved, read_artifact, refused};
 pub use difference::Difference;
