@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::import::Imports;
 use crate::artifacts::Store;
 use crate::catalog::Catalog;
 use crate::ledger::Ledger;
@@ -30,6 +31,7 @@ pub struct Host {
     pub sandbox: Arc<Sandbox>,
     pub catalog: Catalog,
     pub runs: Runs,
+    pub imports: Imports,
 }
 
 /// Who asks: the local user, by uid and by what the client calls itself.

@@ -11,7 +11,7 @@ pub use answer::{Answer, AnswerFailure, AnswerOutput, AnswerProgress, Status};
 pub use error::CallError;
 pub use export::{ArtifactExportArgs, ArtifactExportResult, artifact_export};
 pub use host::{Caller, Context, Host, HostSettings, Progress};
-pub use import::{ArtifactImportArgs, ArtifactImportResult, artifact_import};
+pub use import::{ArtifactImportArgs, ArtifactImportResult, artifact_import, import_known_path};
 pub use wait::{RunCancelArgs, RunCancelResult, RunWaitArgs, run_cancel, run_wait};
 
 use serde_json::{Map, Value};

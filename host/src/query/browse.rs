@@ -115,11 +115,7 @@ pub async fn import_root(
 }
 
 /// Says which roots there are when a caller named none.
-pub(crate) fn root_required<'a>(
-    code: &'static str,
-    table: &str,
-    names: impl Iterator<Item = &'a str>,
-) -> CallError {
+pub fn root_required<'a>(code: &'static str, table: &str, names: impl Iterator<Item = &'a str>) -> CallError {
     let names: Vec<&str> = names.collect();
     let reason = if names.is_empty() {
         format!("this project has none; an operator adds an {table} to the policy")
