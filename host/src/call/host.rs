@@ -8,6 +8,7 @@ use helix_ids::text::escaped_line;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::import::Imports;
 use super::rate::RateLimit;
 use super::{CallError, recover};
 use crate::artifacts::{ArtifactError, Store};
@@ -52,6 +53,7 @@ pub struct Host {
     pub sandbox: Arc<Sandbox>,
     pub catalog: Arc<Catalog>,
     pub runs: Runs,
+    pub imports: Imports,
     policy: PolicyFile,
     rate: RateLimit,
 }
@@ -134,6 +136,7 @@ impl Host {
             sandbox: Arc::new(sandbox),
             catalog: Arc::new(Catalog::new(settings.home.join("toolpacks"))),
             runs: Runs::new(at_once),
+            imports: Imports::default(),
             policy,
             rate: RateLimit::default(),
             settings,

@@ -80,14 +80,23 @@ pub async fn find_artifact(
 
 pub(super) fn artifact_unknown(field: &str, id: &str) -> CallError {
     let id = short(id, ECHO_BYTES_MAX);
-    bad("artifact_unknown", field, format!("no artifact {id} in this project; artifact_list shows what there is"))
+    bad(
+        "artifact_unknown",
+        field,
+        format!("no artifact {id} in this project; artifact_list shows what there is"),
+    )
 }
 
 /// A run of this project.
 ///
 /// # Errors
 /// `run_unknown` at `field`: the same for malformed, foreign and unknown ids.
-pub async fn find_run(host: &Arc<Host>, project: &Project, field: &str, id: &str) -> Result<RunRow, CallError> {
+pub async fn find_run(
+    host: &Arc<Host>,
+    project: &Project,
+    field: &str,
+    id: &str,
+) -> Result<RunRow, CallError> {
     let run = parse_run_id(field, id)?;
     let row = host.ledger.run(project.id, run).await.map_err(CallError::fault)?;
     row.ok_or_else(|| run_unknown(field, id))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use helix_ids::name::is_invisible;
+use helix_ids::{Digest, name::is_invisible};
 
 use super::authorise::{bad, cursor_unknown, denied, project};
 use super::bytes::{blocking, refused};
@@ -99,7 +99,13 @@ pub async fn import_root(
         Some(name) => policy.import_root(project, name).cloned(),
         None => match policy.import_roots(project).as_slice() {
             [only] => Ok((*only).clone()),
-            roots => return Err(root_required("import_root_required", "[[import_root]]", roots.iter().map(|root| root.name.as_str()))),
+            roots => {
+                return Err(root_required(
+                    "import_root_required",
+                    "[[import_root]]",
+                    roots.iter().map(|root| root.name.as_str()),
+                ));
+            }
         },
     };
     match found {
@@ -109,11 +115,7 @@ pub async fn import_root(
 }
 
 /// Says which roots there are when a caller named none.
-pub(crate) fn root_required<'a>(
-    code: &'static str,
-    table: &str,
-    names: impl Iterator<Item = &'a str>,
-) -> CallError {
+pub fn root_required<'a>(code: &'static str, table: &str, names: impl Iterator<Item = &'a str>) -> CallError {
     let names: Vec<&str> = names.collect();
     let reason = if names.is_empty() {
         format!("this project has none; an operator adds an {table} to the policy")
@@ -145,7 +147,12 @@ pub async fn path_denied(
     denied(host, context, Some(project), Some(tool), denial).await
 }
 
-/// One page of a folder; the cursor is the last path of the page before.
+/// Where the page after `last` begins. A digest, since a file's name is not ours to repeat raw.
+fn cursor_of(last: &RootEntry) -> String {
+    Digest::of(last.path.as_bytes()).to_hex()
+}
+
+/// One page of a folder.
 fn page(
     root: String,
     path: String,
@@ -154,11 +161,13 @@ fn page(
 ) -> Result<ArtifactBrowseResult, CallError> {
     let start = match cursor {
         None => 0,
-        Some(cursor) => 1 + all.iter().position(|entry| entry.path == cursor).ok_or_else(cursor_unknown)?,
+        Some(cursor) => {
+            1 + all.iter().position(|entry| cursor_of(entry) == cursor).ok_or_else(cursor_unknown)?
+        }
     };
     let entries: Vec<&RootEntry> = all.iter().skip(start).take(BROWSE_ROWS).collect();
     let more = start + entries.len() < all.len();
-    let next_cursor = entries.last().filter(|_last| more).map(|last| last.path.clone());
+    let next_cursor = entries.last().filter(|_last| more).map(|last| cursor_of(last));
     Ok(ArtifactBrowseResult {
         root,
         path: escape_line(&path),
@@ -230,7 +239,12 @@ mod tests {
 
     #[test]
     fn a_name_that_lies_is_shown_and_refused() {
-        let entry = RootEntry { path: "a\u{202e}qtsaf.exe\n".to_owned(), is_dir: false, size_bytes: 0, guessed_type: None };
+        let entry = RootEntry {
+            path: "a\u{202e}qtsaf.exe\n".to_owned(),
+            is_dir: false,
+            size_bytes: 0,
+            guessed_type: None,
+        };
         let shown = BrowseEntry::from(&entry);
         assert_eq!(shown.path, "a\\u{202e}qtsaf.exe\\n");
         assert!(shown.refused.is_some());

@@ -60,7 +60,8 @@ pub async fn read_artifact(
     disclosed(host, context, &row, "artifact_read", body).await?;
     let mime = row.artifact_type.mime();
     let content = if is_textual(mime) {
-        String::from_utf8(bytes).map_or_else(|error| ReadContent::Bytes(error.into_bytes()), ReadContent::Text)
+        String::from_utf8(bytes)
+            .map_or_else(|error| ReadContent::Bytes(error.into_bytes()), ReadContent::Text)
     } else {
         ReadContent::Bytes(bytes)
     };
@@ -218,6 +219,8 @@ mod tests {
         use helix_ids::ArtifactType;
         let textual = |artifact_type: ArtifactType| is_textual(artifact_type.mime());
         assert!(textual(ArtifactType::Html) && textual(ArtifactType::Json) && textual(ArtifactType::Svg));
-        assert!(!textual(ArtifactType::Bam) && !textual(ArtifactType::FastqGz) && !textual(ArtifactType::Png));
+        assert!(
+            !textual(ArtifactType::Bam) && !textual(ArtifactType::FastqGz) && !textual(ArtifactType::Png)
+        );
     }
 }

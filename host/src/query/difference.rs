@@ -111,7 +111,8 @@ fn walk_items(part: &str, place: &Place, a: &[Value], b: &[Value], found: &mut V
 /// The keys of both, the known ones first and each once.
 fn keys<'a>(a: &'a Map<String, Value>, b: &'a Map<String, Value>) -> Vec<&'a str> {
     let mut keys: Vec<&str> = a.keys().chain(b.keys()).map(String::as_str).collect();
-    let rank = |key: &str| ENVELOPE_ORDER.iter().position(|&known| key.starts_with(known)).unwrap_or(usize::MAX);
+    let rank =
+        |key: &str| ENVELOPE_ORDER.iter().position(|&known| key.starts_with(known)).unwrap_or(usize::MAX);
     keys.sort_by(|x, y| rank(x).cmp(&rank(y)).then_with(|| x.cmp(y)));
     keys.dedup();
     keys
@@ -122,7 +123,9 @@ fn item_keys(items: &[Value]) -> Vec<ItemKey> {
     let by_position = || (0..items.len()).map(ItemKey::Position).collect();
     match named {
         // Equal keys would match the wrong items.
-        Some(keys) if keys.iter().enumerate().all(|(at, key)| !keys.iter().take(at).any(|k| k == key)) => keys,
+        Some(keys) if keys.iter().enumerate().all(|(at, key)| !keys.iter().take(at).any(|k| k == key)) => {
+            keys
+        }
         Some(_) | None => by_position(),
     }
 }
@@ -159,7 +162,8 @@ mod tests {
 
     #[test]
     fn every_difference_has_a_place_and_two_sides() {
-        let input = |role: &str, index: u64, digest: &str| json!({"role": role, "index": index, "digest": digest});
+        let input =
+            |role: &str, index: u64, digest: &str| json!({"role": role, "index": index, "digest": digest});
         check(&json!({"a": 1}), &json!({"a": 1}), &[]);
         check(&json!({"a": 1}), &json!({"a": 2}), &[("/a", "a", Some(json!(1)), Some(json!(2)))]);
         check(&json!({"a": null}), &json!({}), &[("/a", "a", Some(json!(null)), None)]);
@@ -177,7 +181,10 @@ mod tests {
         check(
             &json!({"list": [1, 2]}),
             &json!({"list": [1, 3, 4]}),
-            &[("/list/1", "list[1]", Some(json!(2)), Some(json!(3))), ("/list/2", "list[2]", None, Some(json!(4)))],
+            &[
+                ("/list/1", "list[1]", Some(json!(2)), Some(json!(3))),
+                ("/list/2", "list[2]", None, Some(json!(4))),
+            ],
         );
         // A second member of the first role leaves the second role where it was.
         check(

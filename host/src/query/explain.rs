@@ -117,9 +117,9 @@ impl RunOrigin {
 }
 
 fn value_of(text: &str) -> Result<Value, LedgerError> {
-    CanonicalJson::from_text(text.as_bytes(), usize::MAX)
-        .map(|canonical| canonical.to_value())
-        .map_err(|error| LedgerError::Damaged { what: format!("a stored text is not canonical JSON: {error}") })
+    CanonicalJson::from_text(text.as_bytes(), usize::MAX).map(|canonical| canonical.to_value()).map_err(
+        |error| LedgerError::Damaged { what: format!("a stored text is not canonical JSON: {error}") },
+    )
 }
 
 fn explain_one(run: &NewRun) -> Result<RunExplainResult, LedgerError> {
@@ -164,7 +164,12 @@ fn summary(first: Option<&Difference>, count: usize) -> String {
         2 => " (and 1 more)".to_owned(),
         count => format!(" (and {} more)", count - 1),
     };
-    format!("{}: {} → {}{more}", short(&first.name, SUMMARY_VALUE_BYTES), side(first.a.as_ref()), side(first.b.as_ref()))
+    format!(
+        "{}: {} → {}{more}",
+        short(&first.name, SUMMARY_VALUE_BYTES),
+        side(first.a.as_ref()),
+        side(first.b.as_ref())
+    )
 }
 
 fn side(value: Option<&Value>) -> String {

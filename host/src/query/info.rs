@@ -94,8 +94,8 @@ pub struct ToolpackInfo {
 
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RefusedInfo {
-    pub name: Option<String>,
-    pub digest: Option<String>,
+    pub name: String,
+    pub digest: String,
     pub code: String,
     pub message: String,
 }
@@ -193,8 +193,8 @@ fn toolpacks(tools: &[OfferedTool]) -> Vec<ToolpackInfo> {
 impl From<Refused> for RefusedInfo {
     fn from(refused: Refused) -> Self {
         Self {
-            name: Some(refused.name.to_string()),
-            digest: Some(refused.digest.to_string()),
+            name: refused.name.to_string(),
+            digest: refused.digest.to_string(),
             code: refused.code.to_owned(),
             message: escape(&refused.message),
         }

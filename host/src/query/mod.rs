@@ -11,17 +11,21 @@ mod bytes;
 mod difference;
 mod explain;
 mod info;
+mod png;
 mod preview;
 mod run;
 pub mod text;
 
 pub use artifact::{
     ArtifactGetArgs, ArtifactGetResult, ArtifactListArgs, ArtifactListResult, ArtifactSummary, artifact_get,
-    artifact_list,
+    artifact_list, parse_type,
 };
-pub use authorise::{bad, denied, find_artifact, parse_run_id, project};
-pub use browse::{ArtifactBrowseArgs, ArtifactBrowseResult, BrowseEntry, artifact_browse};
-pub use bytes::{READ_BYTES_MAX, ReadArtifact, ReadContent, open_proved, read_artifact, refused};
+pub use authorise::{bad, caller, denied, find_artifact, find_run, parse_run_id, project};
+pub use browse::{
+    ArtifactBrowseArgs, ArtifactBrowseResult, BrowseEntry, artifact_browse, import_root, path_denied,
+    root_required,
+};
+pub use bytes::{READ_BYTES_MAX, ReadArtifact, ReadContent, blocking, open_proved, read_artifact, refused};
 pub use difference::Difference;
 pub use explain::{RunExplainArgs, RunExplainResult, RunOrigin, run_explain};
 pub use info::{HostInfoArgs, HostInfoResult, host_info};

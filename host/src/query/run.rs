@@ -7,11 +7,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::artifact::ArtifactSummary;
-use super::explain::RunOrigin;
-use crate::call::{AnswerFailure, CallError, Context, Host};
+use helix_ids::{RunId, ToolName};
 
-/// Rows of one answer.
-pub const LIST_ROWS: u32 = 20;
+use super::artifact::{LIST_ROWS, cut_page};
+use super::authorise::{bad, cursor_unknown, find_run, project};
+use super::explain::RunOrigin;
+use super::text::{escape, escape_line, iso_time, short, tail};
+use crate::call::{AnswerFailure, CallError, Context, Host};
+use crate::ledger::{AttemptRow, AttemptState, EventRow, RunRow, RunSummary};
+
+/// How much of a tool's log a record shows; the end says most.
+const LOG_TAIL_BYTES: usize = 4 * 1024;
+
+/// How much of a failure's words a record shows.
+const MESSAGE_BYTES_MAX: usize = 2 * 1024;
+
+/// Most events of one record, the newest; an attempt writes a handful.
+const EVENTS_MAX: usize = 200;
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -159,7 +171,101 @@ pub async fn run_get(
     context: &Context,
     args: RunGetArgs,
 ) -> Result<RunGetResult, CallError> {
-    unimplemented!()
+    let project = project(host, context, args.project_id.as_deref()).await?;
+    let row = find_run(host, &project, "/run_id", &args.run_id).await?;
+    let chain = if args.events {
+        Some(host.ledger.events(&row.run.id.to_string()).await.map_err(CallError::fault)?)
+    } else {
+        None
+    };
+    record(&row, chain.as_deref())
+}
+
+fn record(row: &RunRow, chain: Option<&[EventRow]>) -> Result<RunGetResult, CallError> {
+    let run = &row.run;
+    let left_out = chain.map_or(0, |chain| chain.len().saturating_sub(EVENTS_MAX));
+    Ok(RunGetResult {
+        run_id: run.id.to_string(),
+        project_id: run.project.to_string(),
+        tool: run.tool.to_string(),
+        contract: run.contract.to_string(),
+        component_digest: run.component.to_string(),
+        state: row.attempts.last().map_or("none", |attempt| attempt.state.as_str()).to_owned(),
+        created_at: iso_time(row.created_ms),
+        identity: RunOrigin::of(run).map_err(CallError::fault)?,
+        inputs: run
+            .inputs
+            .iter()
+            .map(|input| RunInputInfo {
+                role: input.role.to_string(),
+                index: input.index,
+                sample: input.sample.as_ref().map(ToString::to_string),
+                artifact_id: input.artifact.to_string(),
+            })
+            .collect(),
+        attempts: row.attempts.iter().map(AttemptInfo::from).collect(),
+        events: chain.map(|chain| chain.iter().skip(left_out).map(EventInfo::from).collect()),
+        events_left_out: left_out as u64,
+    })
+}
+
+impl From<&AttemptRow> for AttemptInfo {
+    fn from(row: &AttemptRow) -> Self {
+        let used = &row.used;
+        Self {
+            ordinal: row.id.ordinal,
+            state: row.state.to_string(),
+            caller: escape_line(&row.caller),
+            owner: row.owner.clone(),
+            takeovers: row.takeovers,
+            policy_file: row.policy_file.to_string(),
+            engine: row.engine.clone(),
+            host_version: row.host_version.clone(),
+            created_at: iso_time(row.created_ms),
+            started_at: row.started_ms.map(iso_time),
+            ended_at: row.ended_ms.map(iso_time),
+            usage: UsageInfo {
+                fuel: used.fuel.to_string(),
+                memory_bytes: used.memory_bytes.to_string(),
+                wall_ms: used.wall_ms,
+                log_dropped_bytes: used.log_dropped_bytes.to_string(),
+            },
+            outputs: row
+                .outputs
+                .iter()
+                .map(|(role, key, artifact)| OutputInfo {
+                    role: role.to_string(),
+                    key: key.to_string(),
+                    artifact: ArtifactSummary::from(artifact),
+                })
+                .collect(),
+            // A result satisfied its schema when it was stored; one that is no JSON is shown as text.
+            result: row
+                .result
+                .as_ref()
+                .map(|text| serde_json::from_str(text).unwrap_or_else(|_error| Value::from(escape(text)))),
+            summary: row.summary.as_deref().map(escape),
+            failure: row.failure.as_ref().map(|failure| AnswerFailure {
+                class: failure.class.clone(),
+                code: failure.code.clone(),
+                message: short(&failure.message, MESSAGE_BYTES_MAX),
+                advice: short(&failure.advice, MESSAGE_BYTES_MAX),
+            }),
+            log_tail: tail(&used.log, LOG_TAIL_BYTES),
+        }
+    }
+}
+
+impl From<&EventRow> for EventInfo {
+    fn from(row: &EventRow) -> Self {
+        Self {
+            seq: row.seq,
+            at: iso_time(row.at_ms),
+            kind: row.kind.clone(),
+            digest: row.digest.to_string(),
+            text: row.text.clone(),
+        }
+    }
 }
 
 /// A page of a project's runs.
@@ -171,5 +277,65 @@ pub async fn run_list(
     context: &Context,
     args: RunListArgs,
 ) -> Result<RunListResult, CallError> {
-    unimplemented!()
+    let project = project(host, context, args.project_id.as_deref()).await?;
+    let tool = args.tool.as_deref().map(parse_tool).transpose()?;
+    let state = args.state.as_deref().map(parse_state).transpose()?;
+    let before = match &args.cursor {
+        None => None,
+        Some(text) => {
+            let id = text.parse::<RunId>().map_err(|_malformed| cursor_unknown())?;
+            let known = host.ledger.run(project.id, id).await.map_err(CallError::fault)?;
+            Some(known.ok_or_else(cursor_unknown)?.run.id)
+        }
+    };
+    let mut rows = host
+        .ledger
+        .runs(project.id, tool.as_ref(), state, before, LIST_ROWS + 1)
+        .await
+        .map_err(CallError::fault)?;
+    let next_cursor = cut_page(&mut rows, |row| row.id.to_string());
+    Ok(RunListResult { runs: rows.iter().map(RunListRow::from).collect(), next_cursor })
+}
+
+fn parse_tool(text: &str) -> Result<ToolName, CallError> {
+    text.parse().map_err(|error: helix_ids::NameError| bad("tool_name_invalid", "/tool", error.to_string()))
+}
+
+fn parse_state(text: &str) -> Result<AttemptState, CallError> {
+    text.parse().map_err(|_unknown| {
+        let known: Vec<&str> = AttemptState::ALL.iter().map(|state| state.as_str()).collect();
+        bad("state_unknown", "/state", format!("the states are {}", known.join(", ")))
+    })
+}
+
+impl From<&RunSummary> for RunListRow {
+    fn from(row: &RunSummary) -> Self {
+        Self {
+            run_id: row.id.to_string(),
+            tool: row.tool.to_string(),
+            state: row.state.to_string(),
+            attempts: row.attempts,
+            created_at: iso_time(row.created_ms),
+            ended_at: row.ended_ms.map(iso_time),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_say_what_they_take() {
+        assert_eq!(parse_state("waiting").ok(), Some(AttemptState::Waiting));
+        let reason = parse_state("done").unwrap_err().to_string();
+        assert_eq!(
+            reason,
+            "/state: the states are queued, running, waiting, succeeded, failed, cancelled, blocked"
+        );
+        for text in ["", "Fastq", "a' OR '1'='1", "a\0"] {
+            let error = parse_tool(text).unwrap_err();
+            assert!(matches!(error, CallError::BadArguments { code: "tool_name_invalid", .. }), "{text:?}");
+        }
+    }
 }

@@ -128,8 +128,10 @@ fn hex_dump(bytes: &[u8]) -> String {
     let mut dump = String::with_capacity(bytes.len() * ESCAPE_BYTES_MAX / 2);
     for (line, chunk) in bytes.chunks(16).enumerate() {
         let hex: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
-        let ascii: String =
-            chunk.iter().map(|&b| if b.is_ascii_graphic() || b == b' ' { char::from(b) } else { '.' }).collect();
+        let ascii: String = chunk
+            .iter()
+            .map(|&b| if b.is_ascii_graphic() || b == b' ' { char::from(b) } else { '.' })
+            .collect();
         // Writing into a String cannot fail.
         if writeln!(dump, "{:08x}  {:<47}  {ascii}", line * 16, hex.join(" ")).is_err() {
             break;
