@@ -1,1 +1,3 @@
+//! HelixMCP's tests through the real binary, one module a concern.
 
+mod layering;
