@@ -229,7 +229,7 @@ fn module_of(file: &Path) -> String {
 /// The modules that `lib.rs` names.
 fn modules() -> Result<Vec<String>> {
     let text = fs::read_to_string(host_src().join("lib.rs"))?;
-    let names = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let names = text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.split(';').next());
     Ok(names.map(str::to_owned).collect())
 }
 

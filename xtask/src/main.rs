@@ -34,12 +34,15 @@ enum Command {
     },
     /// Build the example toolpacks to components under target/toolpacks.
     Toolpacks,
+    /// Fetch what demo and tests read, and clients that others wrote, into the user's cache.
+    Fetch,
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo => demo::run(),
         Command::Test { quick } => suites::run(quick),
+        Command::Fetch => fetch::oracle().and_then(|()| fetch::clients()),
         Command::Toolpacks => build::host().and_then(|binary| build::toolpacks(&binary)),
     };
     match done {
