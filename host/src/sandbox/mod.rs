@@ -6,4 +6,5 @@
 pub mod client;
 pub mod protocol;
 
-pub use client::{Compiled, GuestError, LoadError, RunEvents, RunOutcome, Sandbox};
+pub use client::{Compiled, GuestError, InputFile, LoadError, RunEvents, RunOutcome, Sandbox};
+pub mod profile;
