@@ -52,12 +52,12 @@ pub async fn artifact_export(
     context: &Context,
     args: ArtifactExportArgs,
 ) -> Result<ArtifactExportResult, CallError> {
-    let project = query::project(host, context, args.project_id.as_deref()).await?;
+    let project = host.project(context, args.project_id.as_deref()).await?;
     let row = query::find_artifact(host, &project, "/artifact_id", &args.artifact_id).await?;
     let root = export_root(host, context, &project, args.root.as_deref()).await?;
     if args.overwrite && !root.overwrite {
         let denial = overwrite_denied(&root);
-        return Err(query::denied(host, context, Some(&project), Some(TOOL), denial).await);
+        return Err(host.deny(context, Some(&project), Some(TOOL), denial).await);
     }
     let name = args.name.unwrap_or_else(|| default_name(&row));
 
@@ -73,7 +73,7 @@ pub async fn artifact_export(
     let event = NewEvent {
         project: project.id,
         kind: "artifact_exported",
-        caller: query::caller(context),
+        caller: context.caller.described(),
         body: json!({
             "artifact_id": row.id, "checksum_sha256": row.digest, "size_bytes": row.size_bytes.to_string(),
             "root": root.name, "name": name, "overwrite": overwrite,
@@ -108,7 +108,7 @@ async fn export_root(
     };
     match found {
         Ok(root) => Ok(root),
-        Err(denial) => Err(query::denied(host, context, Some(project), Some(TOOL), denial).await),
+        Err(denial) => Err(host.deny(context, Some(project), Some(TOOL), denial).await),
     }
 }
 
@@ -148,7 +148,7 @@ async fn refused(
                 rule: format!("[[export_root]] {}", root.name),
                 line: Some(root.line),
             };
-            query::denied(host, context, Some(project), Some(TOOL), denial).await
+            host.deny(context, Some(project), Some(TOOL), denial).await
         }
         other => query::refused("/artifact_id", other),
     }

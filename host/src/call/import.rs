@@ -32,6 +32,9 @@ use crate::query::{self, ArtifactSummary, bad};
 
 const TOOL: &str = "artifact_import";
 
+/// When it is worth asking again whether somebody made room.
+const QUOTA_RETRY_MS: u64 = 60_000;
+
 /// Give exactly one of `text`, `path` and `files`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +110,7 @@ pub async fn artifact_import(
     context: &Context,
     args: ArtifactImportArgs,
 ) -> Result<ArtifactImportResult, CallError> {
-    let project = query::project(host, context, args.project_id.as_deref()).await?;
+    let project = host.project(context, args.project_id.as_deref()).await?;
     let wait = admit_wait("/wait_seconds", args.wait_seconds)?;
     let items = order::parse(&args)?;
     let root = if args.text.is_some() {
@@ -206,7 +209,7 @@ impl Import {
         let event = NewEvent {
             project: project.id,
             kind: "artifact_imported",
-            caller: query::caller(&self.context),
+            caller: self.context.caller.described(),
             body: json!({
                 "artifact_id": id, "checksum_sha256": stored.digest, "type": artifact_type,
                 "size_bytes": stored.size_bytes.to_string(), "label": label, "source": source,
@@ -221,7 +224,6 @@ impl Import {
             label,
             seal: stored.seal,
         };
-        ledger.ensure_project(project.id, &project.name).await.map_err(CallError::fault)?;
         let row = ledger.add_artifact(new, event).await.map_err(CallError::fault)?;
         Ok(ArtifactSummary::from(&row))
     }
@@ -237,31 +239,31 @@ impl Import {
                 }
                 None => CallError::fault(error),
             },
-            Refusal::Store(ArtifactError::TooLarge { .. }) => {
-                let denial = too_large(&self.project, self.root.as_ref(), room);
-                query::denied(&self.host, &self.context, Some(&self.project), Some(TOOL), denial).await
-            }
+            Refusal::Store(ArtifactError::TooLarge { .. }) => match &self.root {
+                Some(root) if room.file_max <= room.quota_left => {
+                    let denial = file_too_large(root, room.file_max);
+                    self.host.deny(&self.context, Some(&self.project), Some(TOOL), denial).await
+                }
+                Some(_) | None => quota_full(&self.project, room.quota_left),
+            },
             Refusal::Store(error) => query::refused(&item.field, error),
         }
     }
 }
 
-/// Which of the two limits a file was too large for.
-fn too_large(project: &Project, root: Option<&ImportRoot>, room: Room) -> Denial {
-    match root {
-        Some(root) if room.file_max <= room.quota_left => Denial {
-            code: "import_too_large",
-            message: format!("a file from root {} may have {} bytes at most", root.name, room.file_max),
-            advice: "take another root, or ask the operator to raise its max_file".to_owned(),
-            rule: format!("[[import_root]] {} max_file", root.name),
-            line: Some(root.line),
-        },
-        Some(_) | None => Denial {
-            code: "store_quota",
-            message: format!("project {} may store {} bytes more", project.name, room.quota_left),
-            advice: "host_info shows what is left; the operator can raise store_bytes".to_owned(),
-            rule: "[limits.caller] store_bytes".to_owned(),
-            line: None,
-        },
+fn file_too_large(root: &ImportRoot, file_max: u64) -> Denial {
+    Denial {
+        code: "import_too_large",
+        message: format!("a file from root {} may have {file_max} bytes at most", root.name),
+        advice: "take another root, or ask the operator to raise its max_file".to_owned(),
+        rule: format!("[[import_root]] {} max_file", root.name),
+        line: Some(root.line),
     }
+}
+
+/// As the host says it of a run's outputs.
+fn quota_full(project: &Project, left_bytes: u64) -> CallError {
+    let message =
+        format!("project {} may store {left_bytes} bytes more; host_info shows what is left", project.name);
+    CallError::Busy { code: "store_quota", message, retry_after_ms: QUOTA_RETRY_MS }
 }

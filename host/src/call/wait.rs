@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use helix_ids::text::escaped_line;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::waiting::{CancelOutcome, cancel_run, wait_for_run};
 use super::{Answer, CallError, Context, Host};
-use crate::query::{self, bad, text};
-use super::waiting::{self, CancelOutcome};
+use crate::query::{self, bad};
 
 /// How long a caller waits if it does not say: below the 60 s after which clients give up.
 pub const WAIT_SECONDS_DEFAULT: u32 = 45;
@@ -16,6 +17,9 @@ pub const WAIT_SECONDS_MAX: u32 = 3_600;
 
 /// Most bytes of a reason to cancel.
 const REASON_BYTES_MAX: usize = 200;
+
+/// The same with every byte escaped.
+const REASON_SHOWN_BYTES_MAX: usize = 10 * REASON_BYTES_MAX;
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -62,10 +66,10 @@ pub enum CancelResultOutcome {
 /// # Errors
 /// `run_unknown`, `argument_range`.
 pub async fn run_wait(host: &Arc<Host>, context: &Context, args: RunWaitArgs) -> Result<Answer, CallError> {
-    let project = query::project(host, context, args.project_id.as_deref()).await?;
+    let project = host.project(context, args.project_id.as_deref()).await?;
     let wait = admit_wait("/wait_seconds", args.wait_seconds)?;
     let run = query::parse_run_id("/run_id", &args.run_id)?;
-    waiting::wait_for_run(host, context, project.id, run, wait).await
+    wait_for_run(host, context, project.id, run, wait).await
 }
 
 /// Stops a run for all who wait for it.
@@ -77,10 +81,10 @@ pub async fn run_cancel(
     context: &Context,
     args: RunCancelArgs,
 ) -> Result<RunCancelResult, CallError> {
-    let project = query::project(host, context, args.project_id.as_deref()).await?;
+    let project = host.project(context, args.project_id.as_deref()).await?;
     let run = query::parse_run_id("/run_id", &args.run_id)?;
-    let by = by(&query::caller(context), args.reason.as_deref())?;
-    let (outcome, state) = match waiting::cancel_run(host, project.id, run, &by).await? {
+    let by = by(&context.caller.described(), args.reason.as_deref())?;
+    let (outcome, state) = match cancel_run(host, project.id, run, &by).await? {
         CancelOutcome::Requested(state) => (CancelResultOutcome::Requested, state),
         CancelOutcome::AlreadyEnded(state) => (CancelResultOutcome::AlreadyEnded, state),
     };
@@ -106,7 +110,7 @@ fn by(caller: &str, reason: Option<&str>) -> Result<String, CallError> {
         Some(reason) if reason.len() > REASON_BYTES_MAX => {
             Err(bad("argument_range", "/reason", format!("more than {REASON_BYTES_MAX} bytes")))
         }
-        Some(reason) => Ok(format!("{caller}: {}", text::escape_line(reason))),
+        Some(reason) => Ok(format!("{caller}: {}", escaped_line(reason, REASON_SHOWN_BYTES_MAX))),
     }
 }
 
@@ -128,7 +132,7 @@ mod tests {
         assert_eq!(by("uid 7 shell", None).unwrap(), "uid 7 shell");
         assert_eq!(
             by("uid 7 shell", Some("wrong\nsample\u{1b}")).unwrap(),
-            "uid 7 shell: wrong\\nsample\\u{1b}"
+            "uid 7 shell: wrong sample\\u{1b}"
         );
         assert!(by("uid 7 shell", Some(&"x".repeat(201))).is_err());
     }

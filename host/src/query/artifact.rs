@@ -6,7 +6,7 @@ use helix_ids::{ArtifactId, ArtifactType};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::authorise::{bad, cursor_unknown, find_artifact, project};
+use super::find::{bad, cursor_unknown, find_artifact};
 use crate::call::{CallError, Context, Host};
 use crate::ledger::ArtifactRow;
 
@@ -92,7 +92,7 @@ pub async fn artifact_get(
     context: &Context,
     args: ArtifactGetArgs,
 ) -> Result<ArtifactGetResult, CallError> {
-    let project = project(host, context, args.project_id.as_deref()).await?;
+    let project = host.project(context, args.project_id.as_deref()).await?;
     let row = find_artifact(host, &project, "/artifact_id", &args.artifact_id).await?;
     Ok(ArtifactGetResult { artifact: ArtifactSummary::from(&row) })
 }
@@ -106,7 +106,7 @@ pub async fn artifact_list(
     context: &Context,
     args: ArtifactListArgs,
 ) -> Result<ArtifactListResult, CallError> {
-    let project = project(host, context, args.project_id.as_deref()).await?;
+    let project = host.project(context, args.project_id.as_deref()).await?;
     let artifact_type = args.artifact_type.as_deref().map(|text| parse_type("/type", text)).transpose()?;
     // The cursor is the last id of the page before: an id that this project does not have never
     // came from here, and would silently begin at some other place.

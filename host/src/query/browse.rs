@@ -5,14 +5,18 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use helix_ids::{Digest, name::is_invisible};
+use helix_ids::Digest;
+use helix_ids::name::is_invisible;
+use helix_ids::text::escaped_line;
 
-use super::authorise::{bad, cursor_unknown, denied, project};
 use super::bytes::{blocking, refused};
-use super::text::escape_line;
+use super::find::{bad, cursor_unknown};
 use crate::artifacts::{self, ArtifactError, RootEntry};
 use crate::call::{CallError, Context, Host};
 use crate::policy::{Denial, ImportRoot, Project};
+
+/// A path of the longest kind, every byte of it escaped.
+const PATH_BYTES_MAX: usize = 64 * 1024;
 
 /// Entries of one answer.
 pub const BROWSE_ROWS: usize = 50;
@@ -71,7 +75,7 @@ pub async fn artifact_browse(
     context: &Context,
     args: ArtifactBrowseArgs,
 ) -> Result<ArtifactBrowseResult, CallError> {
-    let project = project(host, context, args.project_id.as_deref()).await?;
+    let project = host.project(context, args.project_id.as_deref()).await?;
     let root = import_root(host, context, &project, "artifact_browse", args.root.as_deref()).await?;
     let path = args.path.unwrap_or_default();
     let (folder, relative) = (root.path.clone(), path.clone());
@@ -110,7 +114,7 @@ pub async fn import_root(
     };
     match found {
         Ok(root) => Ok(root),
-        Err(denial) => Err(denied(host, context, Some(project), Some(tool), denial).await),
+        Err(denial) => Err(host.deny(context, Some(project), Some(tool), denial).await),
     }
 }
 
@@ -144,7 +148,7 @@ pub async fn path_denied(
         rule: format!("[[import_root]] {}", root.name),
         line: Some(root.line),
     };
-    denied(host, context, Some(project), Some(tool), denial).await
+    host.deny(context, Some(project), Some(tool), denial).await
 }
 
 /// Where the page after `last` begins. A digest, since a file's name is not ours to repeat raw.
@@ -170,7 +174,7 @@ fn page(
     let next_cursor = entries.last().filter(|_last| more).map(|last| cursor_of(last));
     Ok(ArtifactBrowseResult {
         root,
-        path: escape_line(&path),
+        path: escaped_line(&path, PATH_BYTES_MAX),
         entries: entries.into_iter().map(BrowseEntry::from).collect(),
         total: all.len() as u64,
         next_cursor,
@@ -184,7 +188,7 @@ impl From<&RootEntry> for BrowseEntry {
             .contains(is_invisible)
             .then(|| "its name has invisible characters: rename it, or give a label".to_owned());
         Self {
-            path: escape_line(&entry.path),
+            path: escaped_line(&entry.path, PATH_BYTES_MAX),
             is_dir: entry.is_dir,
             size_bytes: (!entry.is_dir).then(|| entry.size_bytes.to_string()),
             guessed_type: entry.guessed_type.map(|guessed| guessed.to_string()),
@@ -246,7 +250,7 @@ mod tests {
             guessed_type: None,
         };
         let shown = BrowseEntry::from(&entry);
-        assert_eq!(shown.path, "a\\u{202e}qtsaf.exe\\n");
+        assert_eq!(shown.path, "a\\u{202e}qtsaf.exe ");
         assert!(shown.refused.is_some());
     }
 }

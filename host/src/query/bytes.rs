@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::authorise::{artifact_unknown, bad, caller, find_artifact, project};
+use super::find::{artifact_unknown, bad, find_artifact};
 use crate::artifacts::ArtifactError;
 use crate::call::{CallError, Context, Host};
 use crate::ledger::{ArtifactRow, NewEvent};
+use crate::run;
 
 /// Most bytes that one read hands out; beyond it export is the way. The answer passes through a
 /// client's memory and often a model's window.
@@ -75,7 +76,7 @@ async fn find_anywhere(
     id: &str,
 ) -> Result<ArtifactRow, CallError> {
     if asked.is_some() {
-        let project = project(host, context, asked).await?;
+        let project = host.project(context, asked).await?;
         return find_artifact(host, &project, "/artifact_id", id).await;
     }
     for mine in host.policy().projects() {
@@ -118,20 +119,12 @@ pub(super) fn read_at_most(file: &mut File, start: u64, length: u64) -> std::io:
     Ok(bytes)
 }
 
-/// Opens an artifact's bytes, proved (invariant I-5), and remembers a new seal.
+/// Opens an artifact's bytes, proved (invariant I-5).
 ///
 /// # Errors
 /// `artifact_gone` at `field`; [`CallError::Fault`] when the bytes are damaged.
 pub async fn open_proved(host: &Arc<Host>, field: &str, row: &ArtifactRow) -> Result<File, CallError> {
-    let digest = row.digest;
-    let known = host.ledger.seal(digest).await.map_err(CallError::fault)?;
-    let (store, seal) = (host.store.clone(), known.clone());
-    let opened = blocking(move || store.open_object(&digest, seal.as_ref())).await?;
-    let (file, seal) = opened.map_err(|error| refused(field, error))?;
-    if known.as_ref() != Some(&seal) {
-        host.ledger.remember_seal(digest, seal).await.map_err(CallError::fault)?;
-    }
-    Ok(file)
+    run::open_proved(&host.ledger, &host.store, row.digest).await.map_err(|error| refused(field, error))
 }
 
 /// Writes down that bytes of an artifact went out, before they do.
@@ -142,7 +135,7 @@ pub(super) async fn disclosed(
     kind: &'static str,
     body: serde_json::Value,
 ) -> Result<(), CallError> {
-    let event = NewEvent { project: row.project, kind, caller: caller(context), body };
+    let event = NewEvent { project: row.project, kind, caller: context.caller.described(), body };
     host.ledger.event(event).await.map_err(CallError::fault)
 }
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use helix_ids::text::escaped_line;
 use helix_ids::{CanonicalJson, Digest, RunIdentity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::authorise::{find_run, project};
 use super::difference::{DIFFERENCES_MAX, Difference, differences};
-use super::text::short;
+use super::find::find_run;
 use crate::call::{CallError, Context, Host};
 use crate::ledger::{LedgerError, NewRun};
 
@@ -69,7 +69,7 @@ pub async fn run_explain(
     context: &Context,
     args: RunExplainArgs,
 ) -> Result<RunExplainResult, CallError> {
-    let project = project(host, context, args.project_id.as_deref()).await?;
+    let project = host.project(context, args.project_id.as_deref()).await?;
     let a = find_run(host, &project, "/a", &args.a).await?;
     match args.b {
         None => explain_one(&a.run).map_err(CallError::fault),
@@ -166,14 +166,14 @@ fn summary(first: Option<&Difference>, count: usize) -> String {
     };
     format!(
         "{}: {} → {}{more}",
-        short(&first.name, SUMMARY_VALUE_BYTES),
+        escaped_line(&first.name, SUMMARY_VALUE_BYTES),
         side(first.a.as_ref()),
         side(first.b.as_ref())
     )
 }
 
 fn side(value: Option<&Value>) -> String {
-    value.map_or_else(|| "absent".to_owned(), |value| short(&value.to_string(), SUMMARY_VALUE_BYTES))
+    value.map_or_else(|| "absent".to_owned(), |value| escaped_line(&value.to_string(), SUMMARY_VALUE_BYTES))
 }
 
 #[cfg(test)]

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use helix_ids::text::{escaped, escaped_line};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::authorise;
 use super::bytes::blocking;
-use super::text::escape;
 use crate::artifacts::ArtifactError;
 use crate::call::{CallError, Context, Host};
 use crate::catalog::{OfferedTool, Refused};
@@ -15,6 +14,9 @@ use crate::policy::{Policy, Project};
 
 /// What toolpacks are built against.
 const TOOLPACK_WORLD: &str = "helix:toolpack@1.0.0";
+
+/// How much of a toolpack's own words is shown.
+const TEXT_BYTES_MAX: usize = 1024;
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -111,7 +113,7 @@ pub async fn host_info(
 ) -> Result<HostInfoResult, CallError> {
     let policy = host.policy();
     let asked = match &args.project_id {
-        Some(name) => vec![authorise::project(host, context, Some(name)).await?],
+        Some(name) => vec![host.project(context, Some(name)).await?],
         None => policy.projects().to_vec(),
     };
     let mut projects = Vec::with_capacity(asked.len());
@@ -181,7 +183,7 @@ fn toolpacks(tools: &[OfferedTool]) -> Vec<ToolpackInfo> {
             Some(toolpack) => toolpack.tools.push(tool),
             None => toolpacks.push(ToolpackInfo {
                 name: offered.toolpack.manifest.name.to_string(),
-                version: escape(&offered.toolpack.manifest.version),
+                version: escaped_line(&offered.toolpack.manifest.version, TEXT_BYTES_MAX),
                 digest,
                 tools: vec![tool],
             }),
@@ -196,7 +198,7 @@ impl From<Refused> for RefusedInfo {
             name: refused.name.to_string(),
             digest: refused.digest.to_string(),
             code: refused.code.to_owned(),
-            message: escape(&refused.message),
+            message: escaped(&refused.message, TEXT_BYTES_MAX),
         }
     }
 }

@@ -1,17 +1,16 @@
-//! All that is only read for a caller: artifacts, previews, runs, explanations, behind one
-//! authorisation function.
+//! All that is only read for a caller: artifacts, previews, runs, explanations.
 //!
-//! Whatever is asked for by id is looked for inside one project, so an id of another project and
-//! an id that nobody has give the same answer.
+//! [`crate::call::Host::project`] says which project a caller means; whatever it asks for by id is
+//! looked for inside that one, so an id of another project and an id that nobody has give the
+//! same answer.
 
 mod artifact;
-mod authorise;
 mod browse;
 mod bytes;
 mod difference;
 mod explain;
+mod find;
 mod info;
-mod png;
 mod preview;
 mod run;
 pub mod text;
@@ -20,7 +19,6 @@ pub use artifact::{
     ArtifactGetArgs, ArtifactGetResult, ArtifactListArgs, ArtifactListResult, ArtifactSummary, artifact_get,
     artifact_list, parse_type,
 };
-pub use authorise::{bad, caller, denied, find_artifact, find_run, parse_run_id, project};
 pub use browse::{
     ArtifactBrowseArgs, ArtifactBrowseResult, BrowseEntry, artifact_browse, import_root, path_denied,
     root_required,
@@ -28,6 +26,7 @@ pub use browse::{
 pub use bytes::{READ_BYTES_MAX, ReadArtifact, ReadContent, blocking, open_proved, read_artifact, refused};
 pub use difference::Difference;
 pub use explain::{RunExplainArgs, RunExplainResult, RunOrigin, run_explain};
+pub use find::{bad, find_artifact, find_run, parse_run_id};
 pub use info::{HostInfoArgs, HostInfoResult, host_info};
 pub use preview::{
     ArtifactPreviewImageArgs, ArtifactPreviewImageResult, ArtifactPreviewTextArgs, ArtifactPreviewTextResult,

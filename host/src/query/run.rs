@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::artifact::ArtifactSummary;
+use helix_ids::text::{escaped, escaped_line};
 use helix_ids::{RunId, ToolName};
 
 use super::artifact::{LIST_ROWS, cut_page};
-use super::authorise::{bad, cursor_unknown, find_run, project};
 use super::explain::RunOrigin;
-use super::text::{escape, escape_line, iso_time, short, tail};
+use super::find::{bad, cursor_unknown, find_run};
+use super::text::{iso_time, tail};
 use crate::call::{AnswerFailure, CallError, Context, Host};
 use crate::ledger::{AttemptRow, AttemptState, EventRow, RunRow, RunSummary};
 
@@ -21,6 +22,9 @@ const LOG_TAIL_BYTES: usize = 4 * 1024;
 
 /// How much of a failure's words a record shows.
 const MESSAGE_BYTES_MAX: usize = 2 * 1024;
+
+/// A summary is at most 2 KiB where toolpacks keep the contract.
+const SUMMARY_BYTES_MAX: usize = 4 * 1024;
 
 /// Most events of one record, the newest; an attempt writes a handful.
 const EVENTS_MAX: usize = 200;
@@ -171,7 +175,7 @@ pub async fn run_get(
     context: &Context,
     args: RunGetArgs,
 ) -> Result<RunGetResult, CallError> {
-    let project = project(host, context, args.project_id.as_deref()).await?;
+    let project = host.project(context, args.project_id.as_deref()).await?;
     let row = find_run(host, &project, "/run_id", &args.run_id).await?;
     let chain = if args.events {
         Some(host.ledger.events(&row.run.id.to_string()).await.map_err(CallError::fault)?)
@@ -215,7 +219,7 @@ impl From<&AttemptRow> for AttemptInfo {
         Self {
             ordinal: row.id.ordinal,
             state: row.state.to_string(),
-            caller: escape_line(&row.caller),
+            caller: escaped_line(&row.caller, MESSAGE_BYTES_MAX),
             owner: row.owner.clone(),
             takeovers: row.takeovers,
             policy_file: row.policy_file.to_string(),
@@ -240,16 +244,16 @@ impl From<&AttemptRow> for AttemptInfo {
                 })
                 .collect(),
             // A result satisfied its schema when it was stored; one that is no JSON is shown as text.
-            result: row
-                .result
-                .as_ref()
-                .map(|text| serde_json::from_str(text).unwrap_or_else(|_error| Value::from(escape(text)))),
-            summary: row.summary.as_deref().map(escape),
+            result: row.result.as_ref().map(|text| {
+                serde_json::from_str(text)
+                    .unwrap_or_else(|_error| Value::from(escaped(text, MESSAGE_BYTES_MAX)))
+            }),
+            summary: row.summary.as_deref().map(|summary| escaped(summary, SUMMARY_BYTES_MAX)),
             failure: row.failure.as_ref().map(|failure| AnswerFailure {
                 class: failure.class.clone(),
                 code: failure.code.clone(),
-                message: short(&failure.message, MESSAGE_BYTES_MAX),
-                advice: short(&failure.advice, MESSAGE_BYTES_MAX),
+                message: escaped(&failure.message, MESSAGE_BYTES_MAX),
+                advice: escaped(&failure.advice, MESSAGE_BYTES_MAX),
             }),
             log_tail: tail(&used.log, LOG_TAIL_BYTES),
         }
@@ -277,7 +281,7 @@ pub async fn run_list(
     context: &Context,
     args: RunListArgs,
 ) -> Result<RunListResult, CallError> {
-    let project = project(host, context, args.project_id.as_deref()).await?;
+    let project = host.project(context, args.project_id.as_deref()).await?;
     let tool = args.tool.as_deref().map(parse_tool).transpose()?;
     let state = args.state.as_deref().map(parse_state).transpose()?;
     let before = match &args.cursor {

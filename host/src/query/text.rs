@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use helix_ids::name::is_invisible;
+use helix_ids::text::escaped;
 
 /// What an escape is written as at most: `\u{e007f}`.
 const ESCAPE_BYTES_MAX: usize = 10;
@@ -32,110 +32,33 @@ fn civil_date(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// Makes every character visible that could change how a text reads: controls (but newline and
-/// tab), bidirectional marks, zero-width characters.
-#[must_use]
-pub fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        push_escaped(&mut escaped, c);
-    }
-    escaped
-}
-
-/// [`escape`] for a place of one line: newline and tab are escaped too.
-#[must_use]
-pub fn escape_line(text: &str) -> String {
-    escape(text).replace('\n', "\\n").replace('\t', "\\t")
-}
-
-fn push_escaped(escaped: &mut String, c: char) {
-    match c {
-        '\n' | '\t' => escaped.push(c),
-        '\r' => escaped.push_str("\\r"),
-        c if is_invisible(c) => escaped.extend(c.escape_unicode()),
-        c => escaped.push(c),
-    }
-}
-
 /// The end of a text: at most `max_bytes`, whole characters, escaped.
 #[must_use]
 pub fn tail(text: &str, max_bytes: usize) -> String {
     let start = text.ceil_char_boundary(text.len().saturating_sub(max_bytes));
-    escape(text.get(start..).unwrap_or_default())
+    escaped(text.get(start..).unwrap_or_default(), max_bytes * ESCAPE_BYTES_MAX)
 }
 
-/// The beginning of a text on one line, with `…` where something was cut off.
+/// Whether the bytes are text: no NUL, and at most one character in ten unreadable. They may be
+/// cut in the middle of a character.
 #[must_use]
-pub fn short(text: &str, max_bytes: usize) -> String {
-    let head = text.get(..text.floor_char_boundary(max_bytes)).unwrap_or_default();
-    let dots = if head.len() < text.len() { "…" } else { "" };
-    format!("{}{dots}", escape_line(head))
-}
-
-/// What is shown of a file's first bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head {
-    pub text: String,
-    pub is_text: bool,
-    /// Something was left out.
-    pub truncated: bool,
-}
-
-/// The head of a file as text, or in hex when it is none. `bytes` may be cut in the middle of a
-/// character. What comes out obeys both caps after escaping, whatever the bytes are.
-#[must_use]
-pub fn head(bytes: &[u8], max_bytes: usize, max_lines: usize) -> Head {
-    let (text, is_text) = match as_text(bytes) {
-        Some(text) => (text, true),
-        None => (hex_dump(bytes), false),
-    };
-    let mut shown = String::new();
-    let mut lines = 1;
-    for c in text.chars() {
-        let before = shown.len();
-        // A newline that would open one line too many is the end; the last line may keep its own.
-        if lines > max_lines {
-            return Head { text: shown, is_text, truncated: true };
-        }
-        push_escaped(&mut shown, c);
-        if shown.len() > max_bytes {
-            shown.truncate(before);
-            return Head { text: shown, is_text, truncated: true };
-        }
-        lines += usize::from(c == '\n');
-    }
-    Head { text: shown, is_text, truncated: false }
-}
-
-/// Text, if that is what the bytes are: no NUL, and at most one character in ten unreadable.
-fn as_text(bytes: &[u8]) -> Option<String> {
-    if bytes.contains(&0) {
-        return None;
-    }
-    // A character that the cap cut in two is no sign of binary data.
-    let whole = match std::str::from_utf8(bytes) {
-        Err(error) if error.error_len().is_none() => bytes.get(..error.valid_up_to()).unwrap_or(bytes),
-        Ok(_) | Err(_) => bytes,
-    };
-    let text = String::from_utf8_lossy(whole);
+pub fn is_text(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
     let unreadable = text.chars().filter(|&c| c == char::REPLACEMENT_CHARACTER).count();
-    (unreadable * 10 <= text.chars().count()).then(|| text.into_owned())
+    // One that the cap cut in two is no sign of binary data.
+    !bytes.contains(&0) && unreadable.saturating_sub(1) * 10 <= text.chars().count()
 }
 
 /// Sixteen bytes a line: offset, hex, and what is printable ASCII.
-fn hex_dump(bytes: &[u8]) -> String {
-    let mut dump = String::with_capacity(bytes.len() * ESCAPE_BYTES_MAX / 2);
+#[must_use]
+pub fn hex_dump(bytes: &[u8]) -> String {
+    let mut dump = String::new();
     for (line, chunk) in bytes.chunks(16).enumerate() {
         let hex: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
-        let ascii: String = chunk
-            .iter()
-            .map(|&b| if b.is_ascii_graphic() || b == b' ' { char::from(b) } else { '.' })
-            .collect();
-        // Writing into a String cannot fail.
-        if writeln!(dump, "{:08x}  {:<47}  {ascii}", line * 16, hex.join(" ")).is_err() {
-            break;
-        }
+        let printable = |&byte: &u8| byte.is_ascii_graphic() || byte == b' ';
+        let ascii: String =
+            chunk.iter().map(|byte| if printable(byte) { char::from(*byte) } else { '.' }).collect();
+        let _infallible = writeln!(dump, "{:08x}  {:<47}  {ascii}", line * 16, hex.join(" "));
     }
     dump
 }
@@ -160,49 +83,24 @@ mod tests {
     }
 
     #[test]
-    fn nothing_unseen_is_shown() {
-        let cases = [
-            ("a\tb\nc", "a\tb\nc"),
-            ("\u{1b}]52;c;x\u{7}", "\\u{1b}]52;c;x\\u{7}"),
-            ("\u{9b}31m", "\\u{9b}31m"),
-            ("a\u{202e}b\u{2066}c\u{200d}d", "a\\u{202e}b\\u{2066}c\\u{200d}d"),
-            ("x\r\n", "x\\r\n"),
-            ("\u{e0041}", "\\u{e0041}"),
-            ("größe 😀", "größe 😀"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(escape(text), expected);
-        }
-        assert_eq!(escape_line("a\nb\t"), "a\\nb\\t");
-        assert_eq!(short("äöü", 3), "ä…");
+    fn a_tail_is_whole_characters_and_escaped() {
         assert_eq!(tail("äöü", 3), "ü");
+        assert_eq!(tail("x\u{1b}\u{1b}\n", 3), "\\u{1b}\\u{1b}\n");
+        assert_eq!(tail("", 3), "");
     }
 
     #[test]
-    fn heads_obey_both_caps() {
-        let cases: &[(&[u8], usize, usize, &str, bool)] = &[
-            (b"", 10, 10, "", false),
-            (b"a\nb\n", 10, 2, "a\nb\n", false),
-            (b"a\nb\nc", 10, 2, "a\nb\n", true),
-            (b"a\nb", 10, 2, "a\nb", false),
-            (b"abcdef", 4, 1, "abcd", true),
-            (b"\x1b\x1b\x1b", 7, 1, "\\u{1b}", true),
-            ("ab\u{e4}".as_bytes().get(..3).unwrap_or_default(), 10, 1, "ab", false),
-        ];
-        for (bytes, max_bytes, max_lines, text, truncated) in cases {
-            let head = head(bytes, *max_bytes, *max_lines);
-            assert_eq!((head.text.as_str(), head.truncated), (*text, *truncated), "{bytes:?}");
-            assert!(head.is_text);
-        }
+    fn bytes_that_are_no_text_are_told_apart() {
+        let text: &[&[u8]] = &[b"", b"@r\nACGT\n", "größe".as_bytes(), b"caf\xe9 au lait", b"ab\xc3"];
+        let other: &[&[u8]] = &[b"BAM\x01\0\0", &[0xff, 0xfe, 0xfd], b"\x7fELF\x02\x01\x01\0"];
+        assert!(text.iter().all(|bytes| is_text(bytes)));
+        assert!(!other.iter().any(|bytes| is_text(bytes)));
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_shown_in_hex() {
-        let shown = head(b"BAM\x01\0\0\x1b[31m", 1_000, 10);
-        assert!(!shown.is_text);
+    fn a_dump_shows_offset_hex_and_ascii() {
         let hex = "42 41 4d 01 00 00 1b 5b 33 31 6d";
-        assert_eq!(shown.text, format!("00000000  {hex:<47}  BAM....[31m\n"));
-        assert!(!head(&[0xff, 0xfe, 0xfd], 100, 10).is_text);
-        assert!(head(b"caf\xe9 au lait, without end", 100, 10).is_text);
+        assert_eq!(hex_dump(b"BAM\x01\0\0\x1b[31m"), format!("00000000  {hex:<47}  BAM....[31m\n"));
+        assert_eq!(hex_dump(&[b'a'; 17]).lines().nth(1).map(str::len), Some(10 + 47 + 2 + 1));
     }
 }

@@ -1,16 +1,16 @@
-//! One pass over the bytes: type, size and sameness are checked on the way into the store, so
-//! that nothing becomes visible that is refused.
+//! One pass over the bytes: type, size, checksum and sameness are settled on the way into the
+//! store, so that nothing becomes visible that is refused.
 
 use std::fs::File;
-use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use helix_ids::{ArtifactType, Digest, DigestWriter};
+use helix_ids::ArtifactType;
 
 use super::order::Wanted;
-use crate::artifacts::{self, ArtifactError, Store, Stored};
+use crate::artifacts::{self, ArtifactError, ImportSource, Store, Stored};
 
 /// What the sniffers look at.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -56,45 +56,33 @@ pub(super) fn copy(
         Source::Inline(text) => copy_text(store, text.as_bytes(), wanted, limit_bytes),
         Source::Beneath(root, path) => {
             let file = artifacts::open_beneath(root, path).map_err(Refusal::Store)?;
-            copy_file(store, &file, path, wanted, limit_bytes, progress)
+            copy_file(store, file, path, wanted, limit_bytes, progress)
         }
     }
 }
 
 fn copy_text(store: &Store, text: &[u8], wanted: &Wanted, limit_bytes: u64) -> Result<Copied, Refusal> {
     let name = wanted.label.as_ref().map_or("", |label| label.as_str());
-    let head = text.get(..HEAD_BYTES).unwrap_or(text);
-    let artifact_type = admit_type(head, name, wanted.hint)?;
-    expect(wanted.checksum, Digest::of(text)).map_err(Refusal::Store)?;
-    let stored = store.put(&mut &*text, limit_bytes, &mut |_done| {}).map_err(Refusal::Store)?;
-    Ok(Copied { stored, artifact_type })
+    let artifact_type = admit_type(text.get(..HEAD_BYTES).unwrap_or(text), name, wanted.hint)?;
+    let stored = store.put_expecting(&mut &*text, wanted.checksum, limit_bytes, &mut |_done| {});
+    Ok(Copied { stored: stored.map_err(Refusal::Store)?, artifact_type })
 }
 
 fn copy_file(
     store: &Store,
-    file: &File,
+    file: File,
     path: &str,
     wanted: &Wanted,
     limit_bytes: u64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Copied, Refusal> {
-    let before = Stamp::of(file).map_err(unreadable)?;
-    // A sparse file claims what it likes; the store counts again while it copies.
-    if before.size_bytes > limit_bytes {
-        return Err(Refusal::Store(ArtifactError::TooLarge { limit_bytes }));
-    }
-    let artifact_type = admit_type(&head_of(file).map_err(unreadable)?, path, wanted.hint)?;
-    let total = before.size_bytes;
-    let mut watched = Watched { file, before, hasher: None, expected: wanted.checksum, refusal: None };
-    if wanted.checksum.is_some() {
-        watched.hasher = Some(DigestWriter::new(io::sink()));
-    }
-    let stored = store.put(&mut watched, limit_bytes, &mut |done| progress(done, total));
-    match (stored, watched.refusal) {
-        (Ok(stored), _) => Ok(Copied { stored, artifact_type }),
-        (Err(_), Some(refusal)) => Err(Refusal::Store(refusal)),
-        (Err(error), None) => Err(Refusal::Store(error)),
-    }
+    let head = head_of(&file).map_err(unreadable)?;
+    let mut source = ImportSource::new(file, limit_bytes).map_err(Refusal::Store)?;
+    let artifact_type = admit_type(&head, path, wanted.hint)?;
+    let total = source.size_bytes();
+    let mut so_far = |done| progress(done, total);
+    let stored = store.put_expecting(&mut source, wanted.checksum, limit_bytes, &mut so_far);
+    Ok(Copied { stored: stored.map_err(Refusal::Store)?, artifact_type })
 }
 
 /// The type of the bytes; a hint that they contradict is refused, one that they allow decides.
@@ -108,13 +96,6 @@ fn admit_type(head: &[u8], name: &str, hint: Option<ArtifactType>) -> Result<Art
 
 fn unreadable(source: io::Error) -> Refusal {
     Refusal::Store(ArtifactError::Io { what: "read the file".to_owned(), source })
-}
-
-fn expect(expected: Option<Digest>, actual: Digest) -> Result<(), ArtifactError> {
-    match expected {
-        Some(expected) if expected != actual => Err(ArtifactError::Unexpected { expected, actual }),
-        Some(_) | None => Ok(()),
-    }
 }
 
 /// The first bytes, without moving the file's position.
@@ -131,116 +112,123 @@ fn head_of(file: &File) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// What the file system says of a file; a write by anybody changes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size_bytes: u64,
-    mtime: (i64, i64),
-    ctime: (i64, i64),
-}
-
-impl Stamp {
-    fn of(file: &File) -> io::Result<Self> {
-        let meta = file.metadata()?;
-        Ok(Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size_bytes: meta.size(),
-            mtime: (meta.mtime(), meta.mtime_nsec()),
-            ctime: (meta.ctime(), meta.ctime_nsec()),
-        })
-    }
-}
-
-/// A file whose end is only reached if it is still the file that was begun, with the checksum
-/// that was expected. Else the last read fails, so that the store keeps nothing.
-struct Watched<'a> {
-    file: &'a File,
-    before: Stamp,
-    /// Only when a checksum is expected: the store hashes too, but says so when it is too late.
-    hasher: Option<DigestWriter<io::Sink>>,
-    expected: Option<Digest>,
-    refusal: Option<ArtifactError>,
-}
-
-impl Watched<'_> {
-    fn end(&mut self) -> io::Result<()> {
-        let same = Stamp::of(self.file)? == self.before;
-        let digest = self.hasher.take().map(|hasher| hasher.finish().1);
-        let expected = digest.map_or(Ok(()), |digest| expect(self.expected, digest));
-        let verdict = if same { expected } else { Err(ArtifactError::Changed) };
-        verdict.map_err(|refusal| {
-            self.refusal = Some(refusal);
-            io::Error::other("refused at the end")
-        })
-    }
-}
-
-impl Read for Watched<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buf)?;
-        if let (Some(hasher), Some(bytes)) = (&mut self.hasher, buf.get(..read)) {
-            hasher.write_all(bytes)?;
-        }
-        if read == 0 && !buf.is_empty() {
-            self.end()?;
-        }
-        Ok(read)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::Seek as _;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use helix_ids::Digest;
+    use tempfile::TempDir;
 
     use super::*;
 
-    fn file(bytes: &[u8]) -> File {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        file.rewind().unwrap();
-        file
+    const READS: &str = "@r1\nACGT\n+\nIIII\n";
+    const ROOM: Room = Room { file_max: 1_000, quota_left: 1_000 };
+
+    struct Place {
+        _keep: TempDir,
+        root: PathBuf,
+        store: Store,
     }
 
-    fn watched(file: &File, expected: Option<Digest>) -> Watched<'_> {
-        let hasher = expected.map(|_| DigestWriter::new(io::sink()));
-        Watched { file, before: Stamp::of(file).unwrap(), hasher, expected, refusal: None }
+    fn place() -> Place {
+        let keep = TempDir::new().unwrap();
+        let (root, home) = (keep.path().join("root"), keep.path().join("home"));
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("r.fastq"), READS).unwrap();
+        Place { root, store: Store::open(&home, 0).unwrap(), _keep: keep }
+    }
+
+    impl Place {
+        fn import(&self, path: &str, wanted: &Wanted, room: Room) -> Result<Copied, Refusal> {
+            let source = Source::Beneath(self.root.clone(), path.to_owned());
+            copy(&self.store, &source, wanted, room, &mut |_done, _total| {})
+        }
+
+        fn stores(&self, bytes: &str) -> bool {
+            self.store.has(&Digest::of(bytes.as_bytes()), bytes.len() as u64)
+        }
     }
 
     #[test]
-    fn i5_a_file_that_changes_while_it_is_read_is_refused() {
-        let file = file(b"@r\nA\n+\nI\n");
-        let mut reader = watched(&file, None);
-        let mut bytes = [0; 4];
-        reader.read_exact(&mut bytes).unwrap();
-        (&file).write_all_at(b"X", 0).unwrap();
-        file.set_len(20).unwrap();
-        assert!(reader.read_to_end(&mut Vec::new()).is_err());
-        assert!(matches!(reader.refusal, Some(ArtifactError::Changed)));
+    fn i5_what_came_in_hashes_to_its_name() {
+        let place = place();
+        let copied = place.import("r.fastq", &Wanted::default(), ROOM).unwrap();
+        assert_eq!(copied.artifact_type, ArtifactType::Fastq);
+        assert_eq!(copied.stored.digest, Digest::of(READS.as_bytes()));
+        assert!(place.stores(READS));
+
+        let inline = Source::Inline(READS.into());
+        let again = copy(&place.store, &inline, &Wanted::default(), ROOM, &mut |_, _| {}).unwrap();
+        assert_eq!(again.stored.digest, copied.stored.digest);
     }
 
     #[test]
-    fn i5_another_checksum_is_refused_before_the_end_is_reached() {
-        let bytes = b"ACGT".repeat(50_000);
-        let file = file(&bytes);
-        let mut read = Vec::new();
-        watched(&file, Some(Digest::of(&bytes))).read_to_end(&mut read).unwrap();
-        assert_eq!(read, bytes);
+    fn what_is_refused_is_not_stored() {
+        let place = place();
+        let hinted = Wanted { hint: Some(ArtifactType::Bam), ..Wanted::default() };
+        let expecting = Wanted { checksum: Some(Digest::of(b"other")), ..Wanted::default() };
+        let small = Room { file_max: 5, ..ROOM };
+        let full = Room { quota_left: 5, ..ROOM };
+        let bam = place.import("r.fastq", &hinted, ROOM);
+        assert!(matches!(bam, Err(Refusal::Type { hint: ArtifactType::Bam, sniffed: ArtifactType::Fastq })));
+        let other = place.import("r.fastq", &expecting, ROOM);
+        assert!(matches!(other, Err(Refusal::Store(ArtifactError::Unexpected { .. }))));
+        for room in [small, full] {
+            let large = place.import("r.fastq", &Wanted::default(), room);
+            assert!(matches!(large, Err(Refusal::Store(ArtifactError::TooLarge { limit_bytes: 5 }))));
+        }
+        assert!(!place.stores(READS));
+    }
 
-        (&file).rewind().unwrap();
-        let mut reader = watched(&file, Some(Digest::of(b"other")));
-        assert!(reader.read_to_end(&mut Vec::new()).is_err());
-        assert!(matches!(reader.refusal, Some(ArtifactError::Unexpected { .. })));
+    #[test]
+    fn i5_no_path_leads_out_of_the_root() {
+        let place = place();
+        let secret = place.root.parent().unwrap().join("secret.fastq");
+        fs::write(&secret, "@secret\nA\n+\nI\n").unwrap();
+        symlink(&secret, place.root.join("link.fastq")).unwrap();
+        symlink("link.fastq", place.root.join("chain.fastq")).unwrap();
+        fs::create_dir(place.root.join("folder")).unwrap();
+        let absolute = secret.to_str().unwrap();
+        let paths = [
+            "../secret.fastq",
+            absolute,
+            "file:///etc/passwd",
+            "C:\\x",
+            "\\\\srv\\x",
+            "a/../../secret.fastq",
+            "a//b",
+            "./r.fastq",
+            "r.fastq/",
+            "folder",
+            "link.fastq",
+            "chain.fastq",
+            "missing.fastq",
+            "",
+            ".",
+            "..",
+            "a\0b",
+        ];
+        let mut messages = std::collections::BTreeSet::new();
+        for path in paths {
+            match place.import(path, &Wanted::default(), ROOM) {
+                Err(Refusal::Store(ArtifactError::Path { code: "import_path_denied", message })) => {
+                    messages.insert(message);
+                }
+                other => panic!("{path:?}: {other:?}"),
+            }
+        }
+        assert!(messages.iter().all(|message| !message.contains("secret")), "{messages:?}");
+        assert!(place.import("r.fastq", &Wanted::default(), ROOM).is_ok());
     }
 
     #[test]
     fn the_head_leaves_the_file_where_it_was() {
-        let bytes = b"x".repeat(HEAD_BYTES + 10);
-        let mut file = file(&bytes);
+        let place = place();
+        fs::write(place.root.join("long"), "x".repeat(HEAD_BYTES + 10)).unwrap();
+        let file = File::open(place.root.join("long")).unwrap();
         assert_eq!(head_of(&file).unwrap().len(), HEAD_BYTES);
-        assert_eq!(file.stream_position().unwrap(), 0);
+        assert_eq!(head_of(&file).unwrap().len(), HEAD_BYTES);
         assert_eq!(head_of(&tempfile::tempfile().unwrap()).unwrap(), b"");
     }
 }

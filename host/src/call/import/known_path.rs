@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use helix_ids::RootName;
+use helix_ids::text::escaped_line;
 
 use crate::policy::{Policy, Project};
+
+/// How much of a path a refusal repeats.
+const PATH_BYTES_MAX: usize = 1024;
 
 /// A file as `artifact_import` takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub fn import_known_path(policy: &Policy, project: &Project, file: &Path) -> Res
         })
         .collect();
     held_by(&roots, file).ok_or_else(|| OutsideRoots {
-        file: crate::query::text::escape_line(&file.display().to_string()),
+        file: escaped_line(&file.display().to_string(), PATH_BYTES_MAX),
         project: project.name.to_string(),
         lines: lines_for(project, file.parent().unwrap_or(Path::new("/")), &roots),
     })

@@ -1,59 +1,16 @@
-//! The one place that says what a caller may look at.
+//! Finding what a caller names, inside its project: [`Host::project`] says which that is.
 
 use std::sync::Arc;
 
+use helix_ids::text::escaped_line;
 use helix_ids::{ArtifactId, RunId};
 
-use super::text::short;
-use crate::call::{CallError, Context, Host};
-use crate::ledger::{ArtifactRow, NewDenial, RunRow};
-use crate::policy::{Denial, Project};
+use crate::call::{CallError, Host};
+use crate::ledger::{ArtifactRow, RunRow};
+use crate::policy::Project;
 
 /// How much of a caller's own words an answer repeats.
 const ECHO_BYTES_MAX: usize = 100;
-
-/// The project that a caller means: by name, by id, or by saying nothing when there is one.
-///
-/// # Errors
-/// [`CallError::Denied`]: `project_unknown`, `project_required`.
-pub async fn project(host: &Arc<Host>, context: &Context, asked: Option<&str>) -> Result<Project, CallError> {
-    // The policy is let go of before anything is awaited.
-    let found = host.policy().project(asked).cloned();
-    match found {
-        Ok(project) => Ok(project),
-        Err(denial) => Err(denied(host, context, None, None, denial).await),
-    }
-}
-
-/// Records a denial (invariant I-10: every denial is recorded) and makes it the caller's answer.
-/// One that cannot be recorded is a fault, and nothing is done either.
-pub async fn denied(
-    host: &Arc<Host>,
-    context: &Context,
-    project: Option<&Project>,
-    tool: Option<&str>,
-    denial: Denial,
-) -> CallError {
-    let row = NewDenial {
-        project: project.map(|project| project.id),
-        caller: caller(context),
-        tool: tool.map(str::to_owned),
-        rule: denial.rule.clone(),
-        line: denial.line,
-        code: denial.code.to_owned(),
-        message: denial.message.clone(),
-    };
-    match host.ledger.deny(row).await {
-        Ok(id) => CallError::Denied { denial, id },
-        Err(error) => CallError::fault(error),
-    }
-}
-
-/// Who asks, as the ledger keeps it.
-#[must_use]
-pub fn caller(context: &Context) -> String {
-    format!("uid {} {}", context.caller.uid, context.caller.client)
-}
 
 /// An argument that cannot be; `field` is a JSON pointer into the arguments.
 #[must_use]
@@ -79,7 +36,7 @@ pub async fn find_artifact(
 }
 
 pub(super) fn artifact_unknown(field: &str, id: &str) -> CallError {
-    let id = short(id, ECHO_BYTES_MAX);
+    let id = escaped_line(id, ECHO_BYTES_MAX);
     bad(
         "artifact_unknown",
         field,
@@ -109,7 +66,7 @@ pub fn parse_run_id(field: &str, id: &str) -> Result<RunId, CallError> {
 }
 
 fn run_unknown(field: &str, id: &str) -> CallError {
-    let id = short(id, ECHO_BYTES_MAX);
+    let id = escaped_line(id, ECHO_BYTES_MAX);
     bad("run_unknown", field, format!("no run {id} in this project; run_list shows what there is"))
 }
 
