@@ -4,3 +4,4 @@ mod abi;
 mod guests;
 mod hostile;
 mod layering;
+mod stage;

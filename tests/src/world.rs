@@ -256,7 +256,7 @@ impl World {
     pub fn import(&self, client: &mut StdioClient, path: &str) -> Result<String> {
         let reply = client.call("artifact_import", json!({"root": "data", "path": path}))?;
         ensure!(!reply.is_error, "import of {path} was refused: {}", reply.text());
-        let id = reply.structured["artifact_id"].as_str();
+        let id = reply.structured["artifacts"][0]["artifact_id"].as_str();
         Ok(id.with_context(|| format!("no artifact_id in {}", reply.structured))?.to_owned())
     }
 
