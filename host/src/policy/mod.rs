@@ -214,6 +214,12 @@ pub struct PolicyProblem {
 pub struct PolicyError(pub Vec<PolicyProblem>);
 
 impl Policy {
+    /// The most memory that any guest may have; no component may ask for more to begin with.
+    #[must_use]
+    pub fn guest_memory_bytes(&self) -> u64 {
+        self.ceiling.memory_bytes
+    }
+
     /// Digest of the file's text, kept with each attempt for the audit.
     #[must_use]
     pub fn file_digest(&self) -> Digest {
