@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before anything else: a runner reads no flags, no environment and no configuration.
-    if std::env::args().nth(1).as_deref() == Some("runner") {
+    // Before anything else: a runner is started for each attempt, and must hold nothing.
+    if std::env::args_os().nth(1).is_some_and(|command| command == "runner") {
         return helixmcp::sandbox::runner::main();
     }
     helixmcp::cli::main()

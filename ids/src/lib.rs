@@ -12,6 +12,7 @@ pub mod id;
 pub mod identity;
 pub mod image;
 pub mod name;
+pub mod text;
 
 pub use artifact_type::ArtifactType;
 pub use canonical::{CanonicalJson, StrictError};

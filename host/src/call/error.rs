@@ -1,8 +1,13 @@
 //! Whose turn it is.
 
+use helix_ids::text::escaped_line;
 use helix_ids::{DenialId, RunId};
 
+use crate::contract::arguments::ArgumentError;
 use crate::policy::Denial;
+
+/// How much of an unknown tool's name is shown.
+const NAME_BYTES_MAX: usize = 64;
 
 /// Why a request was not answered as asked; split by who must act.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +38,17 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// No tool of this name is offered. What a caller wrote is shown short and escaped.
+    pub fn unknown_tool(name: &str) -> Self {
+        Self::UnknownTool { name: escaped_line(name, NAME_BYTES_MAX) }
+    }
+
+    /// Arguments that do not fit the tool's schema.
+    pub fn arguments(error: ArgumentError) -> Self {
+        let ArgumentError { code, pointer, reason } = error;
+        Self::BadArguments { code, field: pointer, reason }
+    }
+
     /// A fault of ours with its cause.
     pub fn fault(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Fault { run: None, source: source.into() }

@@ -3,15 +3,36 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use helix_ids::ProjectId;
+use helix_ids::text::escaped_line;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::artifacts::Store;
+use super::import::Imports;
+use super::rate::RateLimit;
+use super::{CallError, recover};
+use crate::artifacts::{ArtifactError, Store};
 use crate::catalog::Catalog;
-use crate::ledger::Ledger;
-use crate::policy::Policy;
-use crate::run::Runs;
+use crate::ledger::{Ledger, LedgerError, NewAttempt, NewDenial, Owner};
+use crate::plan::Plan;
+use crate::policy::{CallerLimits, Denial, Policy, Project};
+use crate::run::{Effects, Entry, Job, Runs};
+use crate::sandbox::client::SandboxSettings;
 use crate::sandbox::Sandbox;
+use crate::sandbox::profile::engine_description;
+
+pub use super::policy_file::{PolicyFile, PolicyFileError};
+pub use crate::run::Progress;
+
+/// Runners beyond those that hold a long run, so that planning, previews and checks never wait
+/// behind one.
+const SHORT_RUNNERS: usize = 4;
+
+/// When a caller whose queue is full may come again.
+const RETRY_FULL_QUEUE_MS: u64 = 5_000;
+
+/// When it is worth asking again whether somebody made room.
+const RETRY_FULL_STORE_MS: u64 = 60_000;
 
 /// What the edge found out from flags, environment and files.
 #[derive(Clone, Debug)]
@@ -20,6 +41,8 @@ pub struct HostSettings {
     pub policy_file: PathBuf,
     /// The binary to start runners from.
     pub runner_exe: PathBuf,
+    /// Authenticates the compiled forms in the cache.
+    pub cache_key: [u8; 32],
 }
 
 /// One home, owned by this process.
@@ -28,8 +51,11 @@ pub struct Host {
     pub ledger: Ledger,
     pub store: Arc<Store>,
     pub sandbox: Arc<Sandbox>,
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     pub runs: Runs,
+    pub imports: Imports,
+    policy: PolicyFile,
+    rate: RateLimit,
 }
 
 /// Who asks: the local user, by uid and by what the client calls itself.
@@ -38,6 +64,27 @@ pub struct Caller {
     pub uid: u32,
     /// Name and version from MCP, or `shell`. Escaped and capped.
     pub client: String,
+}
+
+/// Longest name of a client that is recorded.
+const CLIENT_BYTES_MAX: usize = 100;
+
+impl Caller {
+    /// The local user through a client that says this of itself.
+    pub fn local(uid: u32, client: &str) -> Self {
+        Self { uid, client: escaped_line(client, CLIENT_BYTES_MAX) }
+    }
+
+    /// Who it is, as quotas count it and the ledger records it. What a client calls itself is
+    /// no proof of anything, so it does not divide one user's quota.
+    pub fn name(&self) -> String {
+        format!("uid:{}", self.uid)
+    }
+
+    /// For the record: who, and through which client.
+    pub fn described(&self) -> String {
+        format!("uid:{} {}", self.uid, self.client)
+    }
 }
 
 /// One request's surroundings.
@@ -50,16 +97,184 @@ pub struct Context {
     pub gone: CancellationToken,
 }
 
-#[derive(Clone, Debug)]
-pub struct Progress {
-    pub done: u64,
-    pub total: Option<u64>,
-    pub text: String,
+/// Why a home cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the ledger cannot be opened")]
+    Ledger(#[source] LedgerError),
+    #[error("the store cannot be opened")]
+    Store(#[source] ArtifactError),
+    #[error("the policy cannot be used")]
+    Policy(#[source] PolicyFileError),
 }
 
 impl Host {
-    /// The policy in force now.
+    /// Opens a home that this process owns, loads its toolpacks and takes over what a host
+    /// before this one left unfinished.
+    ///
+    /// # Errors
+    /// [`OpenError`]. A missing policy is none: such a host offers nothing.
+    pub async fn open(settings: HostSettings) -> Result<Arc<Self>, OpenError> {
+        let policy = PolicyFile::open(&settings.policy_file).map_err(OpenError::Policy)?;
+        let limits = policy.current().host.clone();
+        let owner = Owner(format!("{}@{}", std::process::id(), Ledger::now_ms()));
+        let ledger =
+            Ledger::open(&settings.home.join("ledger.sqlite"), owner).await.map_err(OpenError::Ledger)?;
+        let store_root = policy.current().store_root().map_or_else(|| settings.home.clone(), PathBuf::from);
+        let store =
+            Store::open(&store_root, limits.free_space_floor_bytes).map_err(OpenError::Store)?;
+        let at_once = usize::try_from(limits.runners).unwrap_or(usize::MAX);
+        let sandbox = Sandbox::new(SandboxSettings {
+            cache_dir: settings.home.join("cache"),
+            key: settings.cache_key,
+            runners_max: at_once.saturating_add(SHORT_RUNNERS),
+            runner_exe: settings.runner_exe.clone(),
+        });
+        let host = Arc::new(Self {
+            ledger,
+            store: Arc::new(store),
+            sandbox: Arc::new(sandbox),
+            catalog: Arc::new(Catalog::new(settings.home.join("toolpacks"))),
+            runs: Runs::new(at_once),
+            imports: Imports::default(),
+            policy,
+            rate: RateLimit::default(),
+            settings,
+        });
+        host.load_policy().await;
+        recover::recover(&host).await;
+        Ok(host)
+    }
+
+    /// The policy in force now. A host without a policy file has one that allows nothing.
     pub fn policy(&self) -> Arc<Policy> {
-        unimplemented!()
+        self.policy.current()
+    }
+
+    /// Whether there is a policy file, and what is wrong with the one that was refused last.
+    pub fn policy_file(&self) -> &PolicyFile {
+        &self.policy
+    }
+
+    /// Reads the policy again if its file changed. A bad file leaves the old one in force.
+    ///
+    /// # Errors
+    /// What is wrong with the new file.
+    pub async fn reload_policy(&self) -> Result<bool, PolicyFileError> {
+        let changed = self.policy.reload()?;
+        if changed {
+            self.load_policy().await;
+        }
+        Ok(changed)
+    }
+
+    /// Makes the rest of the host what the policy in force says.
+    async fn load_policy(&self) {
+        let policy = self.policy();
+        for project in policy.projects() {
+            if let Err(error) = self.ledger.ensure_project(project.id, &project.name).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "a project could not be written");
+            }
+        }
+        self.catalog.load(&policy, &self.sandbox, &self.ledger).await;
+    }
+
+    /// The project that a caller means.
+    ///
+    /// # Errors
+    /// [`CallError::Denied`].
+    pub async fn project(&self, context: &Context, asked: Option<&str>) -> Result<Project, CallError> {
+        match self.policy().project(asked) {
+            Ok(project) => Ok(project.clone()),
+            Err(denial) => Err(self.deny(context, None, None, denial).await),
+        }
+    }
+
+    /// Takes one request out of what the caller may make in a minute.
+    ///
+    /// # Errors
+    /// [`CallError::Busy`].
+    pub fn admit_request(&self, context: &Context) -> Result<(), CallError> {
+        self.rate.admit(&context.caller.name(), self.policy().caller.requests_per_minute)
+    }
+
+    /// Records a denial and makes the error that its caller sees (invariant I-10).
+    pub async fn deny(
+        &self,
+        context: &Context,
+        project: Option<&Project>,
+        tool: Option<&str>,
+        denial: Denial,
+    ) -> CallError {
+        let row = NewDenial {
+            project: project.map(|project| project.id),
+            caller: context.caller.described(),
+            tool: tool.map(str::to_owned),
+            rule: denial.rule.clone(),
+            line: denial.line,
+            code: denial.code.to_owned(),
+            message: denial.message.clone(),
+        };
+        match self.ledger.deny(row).await {
+            Ok(id) => CallError::Denied { denial, id },
+            Err(error) => CallError::fault(error),
+        }
+    }
+
+    /// Step 11: admits a job and starts it, or joins the run that somebody started meanwhile.
+    ///
+    /// # Errors
+    /// [`CallError::Busy`] or [`CallError::Denied`] when a quota is full.
+    pub async fn start(&self, context: &Context, job: Job) -> Result<Entry, CallError> {
+        let limits = self.policy().caller.clone();
+        self.admit_bytes(job.run.project, &limits).await?;
+        self.runs.enter(self.effects(), &context.caller.name(), &limits, job).map_err(|error| CallError::Busy {
+            code: "too_many_runs",
+            message: error.to_string(),
+            retry_after_ms: RETRY_FULL_QUEUE_MS,
+        })
+    }
+
+    /// Whether a project may store more, and the disk has room.
+    ///
+    /// # Errors
+    /// [`CallError::Busy`] with `store_full` or `store_quota`.
+    pub async fn admit_bytes(&self, project: ProjectId, limits: &CallerLimits) -> Result<(), CallError> {
+        let full = |code, message| CallError::Busy { code, message, retry_after_ms: RETRY_FULL_STORE_MS };
+        self.store.admit().map_err(|error| full("store_full", error.to_string()))?;
+        let stored = self.ledger.store_bytes(project).await.map_err(CallError::fault)?;
+        if stored >= limits.store_bytes {
+            let message = format!("the project stores {stored} bytes; policy allows {}", limits.store_bytes);
+            return Err(full("store_quota", message));
+        }
+        Ok(())
+    }
+
+    /// What a run may touch.
+    pub fn effects(&self) -> Effects {
+        Effects {
+            ledger: self.ledger.clone(),
+            store: Arc::clone(&self.store),
+            sandbox: Arc::clone(&self.sandbox),
+        }
+    }
+
+    /// An attempt of this caller, under the policy in force.
+    pub fn new_attempt(&self, context: &Context, plan: &Plan) -> NewAttempt {
+        NewAttempt { plan: plan.to_json().to_string(), ..self.new_attempt_without_plan(context) }
+    }
+
+    /// An attempt that ended before there was a plan.
+    pub fn new_attempt_without_plan(&self, context: &Context) -> NewAttempt {
+        let policy = self.policy();
+        NewAttempt {
+            caller: context.caller.described(),
+            policy_file: policy.file_digest(),
+            policy_text: policy.text().to_owned(),
+            engine: engine_description(),
+            host_version: env!("CARGO_PKG_VERSION").to_owned(),
+            plan: "null".to_owned(),
+            created_ms: Ledger::now_ms(),
+        }
     }
 }

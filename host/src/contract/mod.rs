@@ -3,18 +3,28 @@
 //! Pure. A [`Manifest`] exists only if every rule of the toolpack contract holds for it, so
 //! whoever has one need not check a name, a role, a type or a schema again.
 
+pub mod arguments;
+mod difference;
+mod manifest;
 pub mod raw;
+pub mod result;
+pub mod schema;
+mod schema_rules;
+pub mod text;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use helix_ids::{
-    ArtifactType, ContractVersion, ImageName, Label, PinnedImage, Role, ToolName, ToolpackName,
-};
+use helix_ids::{ArtifactType, ContractVersion, ImageName, Label, PinnedImage, Role, ToolName, ToolpackName};
 use serde_json::Value;
 
+pub use arguments::{ArgumentError, Arguments, Samples};
+pub use manifest::ManifestError;
 pub use raw::{CheckLevel, Count};
+pub use result::{Report, ReportError};
+pub use schema::{ToolSchemas, input_schema};
 
-/// A toolpack's checked description.
+/// A toolpack's checked description. Made by [`Manifest::parse`].
 #[derive(Clone, Debug)]
 pub struct Manifest {
     pub name: ToolpackName,
@@ -35,6 +45,8 @@ pub struct Tool {
     /// JSON Schema 2020-12 of the params alone: an object, `additionalProperties: false`.
     pub params_schema: Value,
     pub result_schema: Value,
+    /// The two schemas compiled, once for each tool.
+    pub schemas: Arc<ToolSchemas>,
     pub inputs: Vec<DeclaredInput>,
     pub outputs: Vec<DeclaredOutput>,
     pub images: Vec<DeclaredImage>,
@@ -67,3 +79,28 @@ pub struct DeclaredImage {
     pub reference: PinnedImage,
     pub platform: String,
 }
+
+impl Tool {
+    /// The declared input of this role.
+    #[must_use]
+    pub fn input(&self, role: &str) -> Option<&DeclaredInput> {
+        self.inputs.iter().find(|input| input.role.as_str() == role)
+    }
+
+    /// The declared output of this role.
+    #[must_use]
+    pub fn output(&self, role: &str) -> Option<&DeclaredOutput> {
+        self.outputs.iter().find(|output| output.role.as_str() == role)
+    }
+}
+
+impl Count {
+    /// Does `number` lie within?
+    #[must_use]
+    pub fn holds(self, number: usize) -> bool {
+        u32::try_from(number).is_ok_and(|number| (self.min..=self.max).contains(&number))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fixtures;

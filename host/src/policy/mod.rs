@@ -1,24 +1,97 @@
 //! What an operator allows. Pure: text in, decisions out; no IO and no clock (invariant I-10).
 
+mod decide;
+mod diff;
+pub mod edit;
+mod file;
 pub mod limits;
+mod odd;
+mod raw;
+pub mod units;
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use helix_ids::{
-    CanonicalJson, Digest, ImageName, PinnedImage, ProjectId, ProjectName, RootName, ToolName,
-    ToolpackName,
+    CanonicalJson, Digest, ImageName, PinnedImage, ProjectId, ProjectName, RootName, ToolName, ToolpackName,
 };
 
-pub use limits::{CallerLimits, CompileLimits, GuestLimits, HostLimits};
+pub use diff::{Change, diff};
+pub use file::FILE_BYTES_MAX;
+pub use limits::{AttemptLimits, CallerLimits, CompileLimits, GuestLimits, HostLimits};
+pub use odd::odd;
 
-/// A policy file that was read and found good, with nothing left to check.
+/// A policy file that was read and found good, with nothing left to check. Made by
+/// [`Policy::from_toml`] only.
 #[derive(Debug)]
 pub struct Policy {
     pub name: String,
     pub compile: CompileLimits,
     pub caller: CallerLimits,
     pub host: HostLimits,
-    // the rest is the helper's
+    ceiling: GuestLimits,
+    /// Where the file states a ceiling; the others are defaults.
+    ceiling_lines: BTreeMap<&'static str, u32>,
+    components: Vec<ComponentRule>,
+    denies: Vec<DenyRule>,
+    projects: Vec<Project>,
+    /// Of the projects, in the same order.
+    project_rules: Vec<ProjectRule>,
+    import_roots: Vec<(ImportRoot, Names<ProjectName>)>,
+    export_roots: Vec<(ExportRoot, Names<ProjectName>)>,
+    store_root: Option<PathBuf>,
+    text: String,
+}
+
+/// A list of names, or all, which an operator must say explicitly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Names<T> {
+    All,
+    These(BTreeSet<T>),
+}
+
+impl<T: Ord> Names<T> {
+    #[must_use]
+    pub fn holds(&self, name: &T) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(names) => names.contains(name),
+        }
+    }
+}
+
+/// A limit that a level of the file states.
+struct Cap<L: 'static> {
+    key: &'static limits::Key<L>,
+    value: u64,
+    line: u32,
+}
+
+impl<L> Clone for Cap<L> {
+    fn clone(&self) -> Self {
+        Self { ..*self }
+    }
+}
+
+impl<L> fmt::Debug for Cap<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}", self.key.name, self.key.unit.show(self.value))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct ProjectRule {
+    components: Names<ToolpackName>,
+    limits: Vec<Cap<GuestLimits>>,
+    line: u32,
+}
+
+#[derive(Clone, Debug)]
+struct DenyRule {
+    digest: Digest,
+    reason: String,
+    line: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -39,6 +112,9 @@ pub struct ComponentRule {
     pub digest: Digest,
     pub name: ToolpackName,
     pub serve: Serve,
+    /// Which of its tools.
+    pub tools: Names<ToolName>,
+    limits: Vec<Cap<GuestLimits>>,
     /// Line of its `[[component]]` in the file.
     pub line: u32,
 }
@@ -63,7 +139,7 @@ pub struct ExportRoot {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Denial {
-    /// Lower snake_case, listed in docs/errors.md.
+    /// Lower `snake_case`, listed in docs/errors.md.
     pub code: &'static str,
     /// For the caller: never the rest of the policy.
     pub message: String,
@@ -110,6 +186,9 @@ pub struct Grant {
     pub limits: GuestLimits,
     /// Where each limit came from: key, value as text, rule, line.
     pub limit_origins: Vec<LimitOrigin>,
+    /// Whether new calls may run it. A `Replay` component runs only to make again, or go on with,
+    /// what was admitted before.
+    pub serve: Serve,
 }
 
 #[derive(Clone, Debug)]
@@ -135,26 +214,27 @@ pub struct PolicyProblem {
 pub struct PolicyError(pub Vec<PolicyProblem>);
 
 impl Policy {
-    /// Reads a policy. One bad entry refuses the whole file: half a policy is not a policy.
-    ///
-    /// # Errors
-    /// Every problem found, with line and column.
-    pub fn from_toml(_text: &str) -> Result<Self, PolicyError> {
-        unimplemented!()
+    /// The most memory that any guest may have; no component may ask for more to begin with.
+    #[must_use]
+    pub fn guest_memory_bytes(&self) -> u64 {
+        self.ceiling.memory_bytes
     }
 
     /// Digest of the file's text, kept with each attempt for the audit.
+    #[must_use]
     pub fn file_digest(&self) -> Digest {
-        unimplemented!()
+        Digest::of(self.text.as_bytes())
     }
 
     /// The file's text.
+    #[must_use]
     pub fn text(&self) -> &str {
-        unimplemented!()
+        &self.text
     }
 
+    #[must_use]
     pub fn projects(&self) -> &[Project] {
-        unimplemented!()
+        &self.projects
     }
 
     /// The project that a caller means: by name, by id, or by saying nothing when there is
@@ -162,50 +242,89 @@ impl Policy {
     ///
     /// # Errors
     /// `project_unknown`, `project_required`.
-    pub fn project(&self, _asked: Option<&str>) -> Result<&Project, Denial> {
-        unimplemented!()
+    pub fn project(&self, asked: Option<&str>) -> Result<&Project, Denial> {
+        let names: Vec<&str> = self.projects.iter().map(|project| project.name.as_str()).collect();
+        let advice = format!("projects: {}", names.join(" "));
+        match (asked, self.projects.as_slice()) {
+            (None, [only]) => Ok(only),
+            (None, _) => {
+                let message = "say which project: there is not exactly one".to_owned();
+                Err(Denial { advice, ..default_denial("project_required", message) })
+            }
+            (Some(asked), projects) => projects
+                .iter()
+                .find(|project| project.name.as_str() == asked || project.id.to_string() == asked)
+                .ok_or_else(|| Denial {
+                    advice,
+                    ..default_denial("project_unknown", "no such project".to_owned())
+                }),
+        }
     }
 
+    #[must_use]
     pub fn components(&self) -> &[ComponentRule] {
-        unimplemented!()
-    }
-
-    /// The rule that lists this digest; the one gate before anything parses a component (I-2).
-    ///
-    /// # Errors
-    /// `component_not_allowed`, `component_denied`.
-    pub fn admit_component(&self, _digest: &Digest) -> Result<&ComponentRule, Denial> {
-        unimplemented!()
-    }
-
-    /// May this tool run, and under which limits?
-    pub fn decide(&self, _question: &Question<'_>) -> Decision {
-        unimplemented!()
+        &self.components
     }
 
     /// Import roots that a project may read from.
-    pub fn import_roots(&self, _project: &Project) -> Vec<&ImportRoot> {
-        unimplemented!()
+    #[must_use]
+    pub fn import_roots(&self, project: &Project) -> Vec<&ImportRoot> {
+        in_scope(&self.import_roots, project).collect()
     }
 
     /// # Errors
     /// `import_root_unknown` (advice lists the project's own roots).
-    pub fn import_root(&self, _project: &Project, _name: &str) -> Result<&ImportRoot, Denial> {
-        unimplemented!()
+    pub fn import_root(&self, project: &Project, name: &str) -> Result<&ImportRoot, Denial> {
+        let roots = self.import_roots(project);
+        let found = roots.iter().find(|root| root.name.as_str() == name);
+        found
+            .copied()
+            .ok_or_else(|| no_root("import_root_unknown", "import", roots.iter().map(|root| &root.name)))
     }
 
-    pub fn export_roots(&self, _project: &Project) -> Vec<&ExportRoot> {
-        unimplemented!()
+    /// Export roots that a project may write to.
+    #[must_use]
+    pub fn export_roots(&self, project: &Project) -> Vec<&ExportRoot> {
+        in_scope(&self.export_roots, project).collect()
     }
 
     /// # Errors
     /// `export_root_unknown`.
-    pub fn export_root(&self, _project: &Project, _name: &str) -> Result<&ExportRoot, Denial> {
-        unimplemented!()
+    pub fn export_root(&self, project: &Project, name: &str) -> Result<&ExportRoot, Denial> {
+        let roots = self.export_roots(project);
+        let found = roots.iter().find(|root| root.name.as_str() == name);
+        found
+            .copied()
+            .ok_or_else(|| no_root("export_root_unknown", "export", roots.iter().map(|root| &root.name)))
     }
 
     /// `[store] root`, if objects lie outside the home.
-    pub fn store_root(&self) -> Option<&std::path::Path> {
-        unimplemented!()
+    #[must_use]
+    pub fn store_root(&self) -> Option<&Path> {
+        self.store_root.as_deref()
     }
 }
+
+fn in_scope<'a, R>(roots: &'a [(R, Names<ProjectName>)], project: &Project) -> impl Iterator<Item = &'a R> {
+    roots.iter().filter(|(_, scope)| scope.holds(&project.name)).map(|(root, _)| root)
+}
+
+fn no_root<'a>(code: &'static str, kind: &str, own: impl Iterator<Item = &'a RootName>) -> Denial {
+    let own: Vec<&str> = own.map(RootName::as_str).collect();
+    let advice = if own.is_empty() {
+        format!("this project has no {kind} roots; an operator adds one under [[{kind}_root]]")
+    } else {
+        format!("{kind} roots of this project: {}", own.join(" "))
+    };
+    Denial { advice, ..default_denial(code, format!("this project has no such {kind} root")) }
+}
+
+/// What nothing allowed is denied.
+fn default_denial(code: &'static str, message: String) -> Denial {
+    Denial { code, message, advice: String::new(), rule: "default".to_owned(), line: None }
+}
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,245 @@
-//! Carries a plan to its end: admission, attempts, deadlines, cancellation, recovery.
+//! Carries a plan to its end: admission, attempts, cancellation, harvest, recovery.
+//!
+//! The main structure is [`Runs`], the runs that are under way in this process; each is a
+//! [`Flight`] that any number of callers wait for. A [`Job`] is what a flight executes, and only
+//! a checked plan makes one (invariant I-1).
 
-/// The runs that are under way in this process.
+pub mod end;
+mod execute;
+pub mod failure;
+pub mod flight;
+mod harvest;
+mod limits;
+mod record;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use helix_ids::{ArtifactId, Digest, RunId};
+use tokio::sync::Semaphore;
+
+pub use end::{End, EndOutput};
+pub use flight::{Flight, Progress, Snapshot, Waited};
+
+use crate::artifacts::{ArtifactError, Store};
+use crate::contract::{Tool, raw};
+use crate::ledger::{AttemptId, AttemptState, Ledger, NewAttempt, NewRun};
+use crate::plan::Plan;
+use crate::policy::CallerLimits;
+use crate::sandbox::{Compiled, Sandbox};
+
+/// What a run may touch: the only ways to an effect.
+#[derive(Clone)]
+pub struct Effects {
+    pub ledger: Ledger,
+    pub store: Arc<Store>,
+    pub sandbox: Arc<Sandbox>,
+}
+
+/// A checked plan with everything that it takes to carry it out.
+#[derive(Debug)]
+pub struct Job {
+    pub run: NewRun,
+    pub attempt: NewAttempt,
+    pub plan: Plan,
+    pub guest: Guest,
+    /// The run succeeded before and its bytes are gone: the outputs that it made then.
+    pub expected: Option<Vec<EndOutput>>,
+    /// Recovery carries on an attempt that stands in the ledger already.
+    pub resumed: Option<Resumed>,
+}
+
+/// An attempt that stands in the ledger and is this owner's now.
+#[derive(Clone, Copy, Debug)]
+pub struct Resumed {
+    pub attempt: AttemptId,
+    pub state: AttemptState,
+}
+
+/// What a runner is given.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    pub component: Compiled,
+    pub tool: Arc<Tool>,
+    pub record: raw::Call,
+    pub inputs: Vec<JobInput>,
+}
+
+#[derive(Clone, Debug)]
+pub struct JobInput {
+    pub role: String,
+    pub index: u32,
+    pub artifact: ArtifactId,
+    pub digest: Digest,
+    pub size_bytes: u64,
+}
+
+impl Job {
+    /// A job for a new attempt.
+    pub fn new(
+        run: NewRun,
+        attempt: NewAttempt,
+        plan: Plan,
+        guest: Guest,
+        expected: Option<Vec<EndOutput>>,
+    ) -> Self {
+        Self { run, attempt, plan, guest, expected, resumed: None }
+    }
+}
+
+/// The runs that are under way.
 pub struct Runs {
-    _private: (),
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    flights: Mutex<Flights>,
+    /// One for each guest that may run at once.
+    slots: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct Flights {
+    by_run: HashMap<RunId, Arc<Flight>>,
+    /// Runs under way, queued ones included, for each caller.
+    by_caller: HashMap<String, u64>,
+    /// Who may run at once, by caller and limit: a policy with another limit starts another.
+    turns: HashMap<(String, u64), Arc<Semaphore>>,
+}
+
+/// How a caller came to a run.
+pub enum Entry {
+    Started(Arc<Flight>),
+    /// Somebody else had started it in the meantime.
+    Joined(Arc<Flight>),
+}
+
+/// More runs than policy lets one caller have under way.
+#[derive(Debug, thiserror::Error)]
+#[error("{under_way} runs are under way; policy lets one caller have {limit}, queued ones included")]
+pub struct TooMany {
+    pub under_way: u64,
+    pub limit: u64,
+}
+
+impl Runs {
+    /// No runs yet; at most `at_once` guests at a time.
+    pub fn new(at_once: usize) -> Self {
+        let slots = Arc::new(Semaphore::new(at_once));
+        Self { inner: Arc::new(Inner { flights: Mutex::default(), slots }) }
+    }
+
+    /// The run, if it is under way.
+    pub fn flight(&self, run: RunId) -> Option<Arc<Flight>> {
+        self.inner.flights().by_run.get(&run).cloned()
+    }
+
+    /// How many runs are under way.
+    pub fn open(&self) -> usize {
+        self.inner.flights().by_run.len()
+    }
+
+    /// Starts the job's run, or joins it: one execution, many waiters.
+    ///
+    /// # Errors
+    /// [`TooMany`].
+    pub fn enter(
+        &self,
+        effects: Effects,
+        caller: &str,
+        limits: &CallerLimits,
+        job: Job,
+    ) -> Result<Entry, TooMany> {
+        let run = job.run.id;
+        let (flight, turn) = {
+            let mut flights = self.inner.flights();
+            if let Some(flight) = flights.by_run.get(&run) {
+                return Ok(Entry::Joined(Arc::clone(flight)));
+            }
+            let under_way = flights.by_caller.get(caller).copied().unwrap_or(0);
+            let limit = limits.concurrent_runs.saturating_add(limits.queued);
+            // Recovery only carries on what was admitted once.
+            if under_way >= limit && job.resumed.is_none() {
+                return Err(TooMany { under_way, limit });
+            }
+            *flights.by_caller.entry(caller.to_owned()).or_default() += 1;
+            let permits = usize::try_from(limits.concurrent_runs).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+            let turn = flights
+                .turns
+                .entry((caller.to_owned(), limits.concurrent_runs))
+                .or_insert_with(|| Arc::new(Semaphore::new(permits)));
+            let turn = Arc::clone(turn);
+            let flight = Arc::new(Flight::new(run, job.run.project, caller.to_owned(), job.resumed.is_some()));
+            flights.by_run.insert(run, Arc::clone(&flight));
+            (flight, turn)
+        };
+        let landing = Landing { inner: Arc::clone(&self.inner), flight: Arc::clone(&flight) };
+        let turns = [turn, Arc::clone(&self.inner.slots)];
+        tokio::spawn(async move {
+            let end = execute::carry(effects, turns, Arc::clone(&landing.flight), job).await;
+            landing.land(end);
+        });
+        Ok(Entry::Started(flight))
+    }
+}
+
+impl Inner {
+    fn flights(&self) -> MutexGuard<'_, Flights> {
+        // Nothing panics while it holds this lock; and were it so, the maps are whole.
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens an object whose bytes are proved: by the seal of when they last were, else by a full
+/// hash, whose seal is then remembered (invariant I-5).
+///
+/// # Errors
+/// [`ArtifactError::Missing`], [`ArtifactError::Damaged`].
+pub async fn open_proved(ledger: &Ledger, store: &Arc<Store>, digest: Digest) -> Result<File, ArtifactError> {
+    let io = |what: &str, source: Box<dyn std::error::Error + Send + Sync>| ArtifactError::Io { what: what.to_owned(), source: io::Error::other(source) };
+    let seal = ledger.seal(digest).await.map_err(|error| io("read a seal", Box::new(error)))?;
+    let known = seal.clone();
+    let store = Arc::clone(store);
+    let (file, proved) = tokio::task::spawn_blocking(move || store.open_object(&digest, seal.as_ref()))
+        .await
+        .map_err(|error| io("open an object", Box::new(error)))??;
+    if known.as_ref() != Some(&proved) {
+        ledger.remember_seal(digest, proved).await.map_err(|error| io("remember a seal", Box::new(error)))?;
+    }
+    Ok(file)
+}
+
+/// Takes a flight off the books however its task ends, a panic included.
+struct Landing {
+    inner: Arc<Inner>,
+    flight: Arc<Flight>,
+}
+
+impl Landing {
+    fn land(self, end: End) {
+        // First off the books: who comes now finds the answer in the ledger.
+        self.forget();
+        self.flight.end(end);
+    }
+
+    fn forget(&self) {
+        let mut flights = self.inner.flights();
+        // The same run may be under way again by now, in a flight that is not this one.
+        let is_ours = flights.by_run.get(&self.flight.run).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
+        if is_ours {
+            flights.by_run.remove(&self.flight.run);
+            if let Some(count) = flights.by_caller.get_mut(&self.flight.caller) {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.forget();
+        self.flight.end(End::fault("the task that carried this run died"));
+    }
 }

@@ -1,0 +1,149 @@
+//! Folders of ours, held open: what is done inside one is done by its descriptor, never by a path
+//! that somebody could exchange meanwhile.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use super::ArtifactError;
+use super::error::io;
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// An open folder.
+#[derive(Debug)]
+pub(super) struct Folder(OwnedFd);
+
+impl Folder {
+    /// Opens (and makes) a folder of ours; its last part may be no symlink, it has to belong to
+    /// us, and nobody else may write into it.
+    pub(super) fn open_private(path: &Path) -> Result<Self, ArtifactError> {
+        let shown = path.display();
+        match rustix::fs::mkdir(path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(io(format!("make `{shown}`"))(error)),
+        }
+        let opened = rustix::fs::open(path, FOLDER, Mode::empty()).map_err(io(format!("open `{shown}`")))?;
+        Self(opened).checked(&shown.to_string())
+    }
+
+    /// The same for a folder inside this one.
+    pub(super) fn open_within(&self, name: &str) -> Result<Self, ArtifactError> {
+        match self.find_within(name) {
+            Err(Errno::NOENT) => {}
+            found => return found.map_err(io(format!("open the store's `{name}`")))?.checked(name),
+        }
+        match rustix::fs::mkdirat(&self.0, name, Mode::RWXU) {
+            // The new name itself has to survive a crash, or what is put inside is lost with it.
+            Ok(()) => self.sync()?,
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(io(format!("make the store's `{name}`"))(error)),
+        }
+        self.find_within(name).map_err(io(format!("open the store's `{name}`")))?.checked(name)
+    }
+
+    pub(super) fn find_within(&self, name: &str) -> Result<Self, Errno> {
+        rustix::fs::openat(&self.0, name, FOLDER, Mode::empty()).map(Self)
+    }
+
+    fn checked(self, shown: &str) -> Result<Self, ArtifactError> {
+        let facts = rustix::fs::fstat(&self.0).map_err(io(format!("look at `{shown}`")))?;
+        let refused = |message: &str| {
+            Err(ArtifactError::Path { code: "store_unsafe", message: format!("`{shown}` {message}") })
+        };
+        if facts.st_uid != rustix::process::geteuid().as_raw() {
+            return refused("belongs to somebody else");
+        }
+        if facts.st_mode & 0o022 != 0 {
+            return refused("can be written by others; run `chmod go-w` on it");
+        }
+        Ok(self)
+    }
+
+    /// Makes a new file that nobody else has open.
+    pub(super) fn create(&self, name: &str, mode: Mode) -> Result<File, Errno> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.0, name, flags, mode).map(File::from)
+    }
+
+    /// Opens a regular file for reading; anything else is `None`, at once.
+    pub(super) fn open_file(&self, name: &str) -> Result<Option<File>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.0, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+        Ok((kind == FileType::RegularFile).then(|| File::from(file)))
+    }
+
+    /// The size of a regular file.
+    pub(super) fn size_of(&self, name: &str) -> Option<u64> {
+        let facts = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let is_file = FileType::from_raw_mode(facts.st_mode) == FileType::RegularFile;
+        is_file.then(|| u64::try_from(facts.st_size).ok()).flatten()
+    }
+
+    /// Moves a file here under a name that must be free.
+    pub(super) fn adopt(&self, from: &Self, old: &str, new: &str) -> Result<(), Errno> {
+        match rustix::fs::renameat_with(&from.0, old, &self.0, new, RenameFlags::NOREPLACE) {
+            // Some network file systems do not know NOREPLACE. A link to a free name is the same
+            // promise, and the file is our own.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                rustix::fs::linkat(&from.0, old, &self.0, new, AtFlags::empty())?;
+                from.remove(old)
+            }
+            done => done,
+        }
+    }
+
+    /// Moves a file here in place of whatever file has the name.
+    pub(super) fn adopt_replacing(&self, from: &Self, old: &str, new: &str) -> Result<(), Errno> {
+        rustix::fs::renameat(&from.0, old, &self.0, new)
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<(), Errno> {
+        rustix::fs::unlinkat(&self.0, name, AtFlags::empty())
+    }
+
+    pub(super) fn sync(&self) -> Result<(), ArtifactError> {
+        rustix::fs::fsync(&self.0).map_err(io("sync a folder"))
+    }
+
+    /// Names of everything inside but `.` and `..`; those that are no UTF-8 are left out.
+    pub(super) fn names(&self) -> Result<Vec<String>, Errno> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.0)? {
+            if let Ok(name) = entry?.file_name().to_str()
+                && name != "."
+                && name != ".."
+            {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    pub(super) fn free_bytes(&self) -> Result<u64, Errno> {
+        let facts = rustix::fs::fstatvfs(&self.0)?;
+        Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+    }
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A name that nobody can guess, for a file that is not whole yet.
+pub(super) fn temporary_name() -> Result<String, ArtifactError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
+        .map_err(|error| io("draw a name")(std::io::Error::other(error.to_string())))?;
+    Ok(format!(".{}.part", hex::encode(random)))
+}

@@ -1,0 +1,144 @@
+//! The main path: what happens to a call, from arguments to answer, on one screen.
+//!
+//! Each line of [`call`] is one arrow of the pipeline in ARCHITECTURE.md, in the order that the
+//! toolpack contract fixes. Beside it, one file each: what a caller does without a new run
+//! (`import`, `export`, `wait`), and the steps that are too long for the screen.
+
+pub mod answer;
+pub mod error;
+pub mod export;
+pub mod host;
+pub mod identify;
+pub mod import;
+pub mod link;
+pub mod policy_file;
+pub mod rate;
+pub mod recover;
+pub mod replay;
+pub mod wait;
+pub mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+pub use answer::{Answer, AnswerFailure, AnswerOutput, AnswerProgress, Status};
+pub use error::CallError;
+pub use export::{ArtifactExportArgs, ArtifactExportResult, artifact_export};
+pub use host::{Caller, Context, Host, HostSettings, Progress};
+pub use identify::IdentifiedCall;
+pub use import::{ArtifactImportArgs, ArtifactImportResult, artifact_import, import_known_path};
+pub use link::LinkedCall;
+pub use wait::{RunCancelArgs, RunCancelResult, RunWaitArgs, run_cancel, run_wait};
+
+use crate::contract::arguments;
+use crate::plan::{self, Draft, Plan};
+use crate::policy::Denial;
+use crate::run::{Entry, Job, failure};
+use crate::sandbox::GuestError;
+
+/// Calls a toolpack's tool: links its artifacts, finds the run that it is, and replays, joins or
+/// executes it. No guest runs before the run is known to be new.
+///
+/// # Errors
+/// [`CallError`], split by whose turn it is.
+pub async fn call(
+    host: &Arc<Host>,
+    context: &Context,
+    tool: &str,
+    arguments: Map<String, Value>,
+) -> Result<Answer, CallError> {
+    let offered = host.catalog.tool_named(tool).ok_or_else(|| CallError::unknown_tool(tool))?;
+    let arguments = arguments::parse(&offered.tool, &arguments).map_err(CallError::arguments)?;
+    let wait = Duration::from_secs(u64::from(arguments.wait_seconds));
+    let (retry, dry_run) = (arguments.retry, arguments.dry_run);
+
+    let linked = link::link(host, context, offered, arguments).await?;
+    let call = identify::identify(host, context, linked).await?;
+
+    let known = if retry { replay::Known::Nothing } else { replay::look_up(host, &call).await? };
+    let expected = match known {
+        replay::Known::Answer(answer) if dry_run => return Ok(Answer::would("would_replay", *answer)),
+        replay::Known::Answer(answer) => return Ok(*answer),
+        replay::Known::Expired(outputs) => Some(outputs),
+        replay::Known::Nothing => None,
+    };
+    if let Some(flight) = host.runs.flight(call.run_id()) {
+        return if dry_run {
+            Ok(Answer::would("would_join", Answer::going_on(flight.run, flight.snapshot())))
+        } else {
+            answer::wait_for(&flight, context, wait).await
+        };
+    }
+
+    let plan = match proposed(host, context, &call).await? {
+        Ok(plan) => plan,
+        Err(refusal) if dry_run => return Err(refusal.into_error(&call)),
+        Err(refusal) => return refusal.recorded(host, context, &call).await,
+    };
+    if dry_run {
+        return Ok(Answer::planned(&call, &plan));
+    }
+    let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, call.guest(), expected);
+    let (Entry::Joined(flight) | Entry::Started(flight)) = host.start(context, job).await?;
+    answer::wait_for(&flight, context, wait).await
+}
+
+/// Steps 9 and 10: the toolpack proposes, and what it proposes is checked. A tool's own refusal
+/// follows from the run's identity and is kept as its answer; a denial makes no attempt.
+async fn proposed(
+    host: &Arc<Host>,
+    context: &Context,
+    call: &IdentifiedCall,
+) -> Result<Result<Plan, Refusal>, CallError> {
+    let proposal = match host.sandbox.plan(&call.toolpack().compiled, call.record()).await {
+        Ok(proposal) => proposal,
+        Err(error @ GuestError::Fault { .. }) => return Err(CallError::fault(error)),
+        Err(error) => return Ok(Err(Refusal(failure::of_guest(&error), failure::used(&error)))),
+    };
+    let checked = Draft::parse(proposal, call.tool())
+        .map_err(|error| Denial {
+            code: error.code,
+            message: error.message,
+            advice: String::new(),
+            rule: "plan".to_owned(),
+            line: None,
+        })
+        .and_then(|draft| plan::check(draft, &call.linked_inputs(), call.tool(), call.grant()));
+    match checked {
+        Ok(plan) => Ok(Ok(plan)),
+        Err(denial) => Err(host.deny(context, Some(call.project()), Some(call.tool().name.as_str()), denial).await),
+    }
+}
+
+/// A tool that said no while it planned.
+struct Refusal(crate::ledger::Failure, crate::ledger::Used);
+
+impl Refusal {
+    fn into_error(self, call: &IdentifiedCall) -> CallError {
+        let Self(failure, _used) = self;
+        CallError::Failed {
+            run: Some(call.run_id()),
+            class: failure.class,
+            code: failure.code,
+            message: failure.message,
+            advice: failure.advice,
+        }
+    }
+
+    /// Keeps the refusal as the run's answer, if it is one, and answers with it.
+    async fn recorded(
+        self,
+        host: &Arc<Host>,
+        context: &Context,
+        call: &IdentifiedCall,
+    ) -> Result<Answer, CallError> {
+        let Self(failure, used) = self;
+        let attempt = host.new_attempt_without_plan(context);
+        let answer = Answer::failed(call.run_id(), &failure);
+        let outcome = crate::ledger::Outcome::Failed(failure);
+        host.ledger.record(&call.new_run(), &attempt, &used, &outcome).await.map_err(CallError::fault)?;
+        Ok(answer)
+    }
+}

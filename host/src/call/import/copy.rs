@@ -1,0 +1,234 @@
+//! One pass over the bytes: type, size, checksum and sameness are settled on the way into the
+//! store, so that nothing becomes visible that is refused.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use helix_ids::ArtifactType;
+
+use super::order::Wanted;
+use crate::artifacts::{self, ArtifactError, ImportSource, Store, Stored};
+
+/// What the sniffers look at.
+const HEAD_BYTES: usize = 64 * 1024;
+
+/// How much may come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) file_max: u64,
+    pub(super) quota_left: u64,
+}
+
+/// Where bytes are read from.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    Inline(Arc<str>),
+    Beneath(PathBuf, String),
+}
+
+#[derive(Debug)]
+pub(super) struct Copied {
+    pub(super) stored: Stored,
+    pub(super) artifact_type: ArtifactType,
+}
+
+/// Why the bytes did not come in.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Type { hint: ArtifactType, sniffed: ArtifactType },
+    Store(ArtifactError),
+}
+
+/// Copies a source into the store. `progress` gets the bytes so far and in all.
+pub(super) fn copy(
+    store: &Store,
+    source: &Source,
+    wanted: &Wanted,
+    room: Room,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Copied, Refusal> {
+    store.admit().map_err(Refusal::Store)?;
+    let limit_bytes = room.file_max.min(room.quota_left);
+    match source {
+        Source::Inline(text) => copy_text(store, text.as_bytes(), wanted, limit_bytes),
+        Source::Beneath(root, path) => {
+            let file = artifacts::open_beneath(root, path).map_err(Refusal::Store)?;
+            copy_file(store, file, path, wanted, limit_bytes, progress)
+        }
+    }
+}
+
+fn copy_text(store: &Store, text: &[u8], wanted: &Wanted, limit_bytes: u64) -> Result<Copied, Refusal> {
+    let name = wanted.label.as_ref().map_or("", |label| label.as_str());
+    let artifact_type = admit_type(text.get(..HEAD_BYTES).unwrap_or(text), name, wanted.hint)?;
+    let stored = store.put_expecting(&mut &*text, wanted.checksum, limit_bytes, &mut |_done| {});
+    Ok(Copied { stored: stored.map_err(Refusal::Store)?, artifact_type })
+}
+
+fn copy_file(
+    store: &Store,
+    file: File,
+    path: &str,
+    wanted: &Wanted,
+    limit_bytes: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Copied, Refusal> {
+    let head = head_of(&file).map_err(unreadable)?;
+    let mut source = ImportSource::new(file, limit_bytes).map_err(Refusal::Store)?;
+    let artifact_type = admit_type(&head, path, wanted.hint)?;
+    let total = source.size_bytes();
+    let mut so_far = |done| progress(done, total);
+    let stored = store.put_expecting(&mut source, wanted.checksum, limit_bytes, &mut so_far);
+    Ok(Copied { stored: stored.map_err(Refusal::Store)?, artifact_type })
+}
+
+/// The type of the bytes; a hint that they contradict is refused, one that they allow decides.
+fn admit_type(head: &[u8], name: &str, hint: Option<ArtifactType>) -> Result<ArtifactType, Refusal> {
+    match hint {
+        Some(hint) if artifacts::agrees(head, hint) => Ok(hint),
+        Some(hint) => Err(Refusal::Type { hint, sniffed: artifacts::sniff(head, name) }),
+        None => Ok(artifacts::sniff(head, name)),
+    }
+}
+
+fn unreadable(source: io::Error) -> Refusal {
+    Refusal::Store(ArtifactError::Io { what: "read the file".to_owned(), source })
+}
+
+/// The first bytes, without moving the file's position.
+fn head_of(file: &File) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; HEAD_BYTES];
+    let mut filled = 0;
+    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    head.truncate(filled);
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use helix_ids::Digest;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const READS: &str = "@r1\nACGT\n+\nIIII\n";
+    const ROOM: Room = Room { file_max: 1_000, quota_left: 1_000 };
+
+    struct Place {
+        _keep: TempDir,
+        root: PathBuf,
+        store: Store,
+    }
+
+    fn place() -> Place {
+        let keep = TempDir::new().unwrap();
+        let (root, home) = (keep.path().join("root"), keep.path().join("home"));
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("r.fastq"), READS).unwrap();
+        Place { root, store: Store::open(&home, 0).unwrap(), _keep: keep }
+    }
+
+    impl Place {
+        fn import(&self, path: &str, wanted: &Wanted, room: Room) -> Result<Copied, Refusal> {
+            let source = Source::Beneath(self.root.clone(), path.to_owned());
+            copy(&self.store, &source, wanted, room, &mut |_done, _total| {})
+        }
+
+        fn stores(&self, bytes: &str) -> bool {
+            self.store.has(&Digest::of(bytes.as_bytes()), bytes.len() as u64)
+        }
+    }
+
+    #[test]
+    fn i5_what_came_in_hashes_to_its_name() {
+        let place = place();
+        let copied = place.import("r.fastq", &Wanted::default(), ROOM).unwrap();
+        assert_eq!(copied.artifact_type, ArtifactType::Fastq);
+        assert_eq!(copied.stored.digest, Digest::of(READS.as_bytes()));
+        assert!(place.stores(READS));
+
+        let inline = Source::Inline(READS.into());
+        let again = copy(&place.store, &inline, &Wanted::default(), ROOM, &mut |_, _| {}).unwrap();
+        assert_eq!(again.stored.digest, copied.stored.digest);
+    }
+
+    #[test]
+    fn what_is_refused_is_not_stored() {
+        let place = place();
+        let hinted = Wanted { hint: Some(ArtifactType::Bam), ..Wanted::default() };
+        let expecting = Wanted { checksum: Some(Digest::of(b"other")), ..Wanted::default() };
+        let small = Room { file_max: 5, ..ROOM };
+        let full = Room { quota_left: 5, ..ROOM };
+        let bam = place.import("r.fastq", &hinted, ROOM);
+        assert!(matches!(bam, Err(Refusal::Type { hint: ArtifactType::Bam, sniffed: ArtifactType::Fastq })));
+        let other = place.import("r.fastq", &expecting, ROOM);
+        assert!(matches!(other, Err(Refusal::Store(ArtifactError::Unexpected { .. }))));
+        for room in [small, full] {
+            let large = place.import("r.fastq", &Wanted::default(), room);
+            assert!(matches!(large, Err(Refusal::Store(ArtifactError::TooLarge { limit_bytes: 5 }))));
+        }
+        assert!(!place.stores(READS));
+    }
+
+    #[test]
+    fn i5_no_path_leads_out_of_the_root() {
+        let place = place();
+        let secret = place.root.parent().unwrap().join("secret.fastq");
+        fs::write(&secret, "@secret\nA\n+\nI\n").unwrap();
+        symlink(&secret, place.root.join("link.fastq")).unwrap();
+        symlink("link.fastq", place.root.join("chain.fastq")).unwrap();
+        fs::create_dir(place.root.join("folder")).unwrap();
+        let absolute = secret.to_str().unwrap();
+        let paths = [
+            "../secret.fastq",
+            absolute,
+            "file:///etc/passwd",
+            "C:\\x",
+            "\\\\srv\\x",
+            "a/../../secret.fastq",
+            "a//b",
+            "./r.fastq",
+            "r.fastq/",
+            "folder",
+            "link.fastq",
+            "chain.fastq",
+            "missing.fastq",
+            "",
+            ".",
+            "..",
+            "a\0b",
+        ];
+        let mut messages = std::collections::BTreeSet::new();
+        for path in paths {
+            match place.import(path, &Wanted::default(), ROOM) {
+                Err(Refusal::Store(ArtifactError::Path { code: "import_path_denied", message })) => {
+                    messages.insert(message);
+                }
+                other => panic!("{path:?}: {other:?}"),
+            }
+        }
+        assert!(messages.iter().all(|message| !message.contains("secret")), "{messages:?}");
+        assert!(place.import("r.fastq", &Wanted::default(), ROOM).is_ok());
+    }
+
+    #[test]
+    fn the_head_leaves_the_file_where_it_was() {
+        let place = place();
+        fs::write(place.root.join("long"), "x".repeat(HEAD_BYTES + 10)).unwrap();
+        let file = File::open(place.root.join("long")).unwrap();
+        assert_eq!(head_of(&file).unwrap().len(), HEAD_BYTES);
+        assert_eq!(head_of(&file).unwrap().len(), HEAD_BYTES);
+        assert_eq!(head_of(&tempfile::tempfile().unwrap()).unwrap(), b"");
+    }
+}

@@ -1,0 +1,131 @@
+//! What is only written down: components' manifests, denials, events.
+
+use helix_ids::{DenialId, Digest};
+use serde_json::{Value, json};
+
+use super::chain::{Chain, event_row};
+use super::error::database;
+use super::{EventRow, Ledger, LedgerError, NewDenial, NewEvent};
+
+/// Most characters of a caller's text that one row keeps: a caller chooses them, and every denial
+/// is kept for ever.
+const TEXT_CHARS_MAX: usize = 1024;
+
+impl Ledger {
+    /// A component's manifest as JSON of `contract::raw::Manifest`, once described.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn manifest(&self, component: Digest) -> Result<Option<String>, LedgerError> {
+        sqlx::query_scalar("SELECT manifest FROM components WHERE digest = $1")
+            .bind(component.to_string())
+            .fetch_optional(self.reads())
+            .await
+            .map_err(database("read a manifest"))
+    }
+
+    /// Keeps what a component says of itself; another host version may have read more of it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn remember_manifest(&self, component: Digest, manifest: &str) -> Result<(), LedgerError> {
+        let manifest = manifest.to_owned();
+        self.write(move |connection| {
+            Box::pin(async move {
+                let sql = "INSERT INTO components (digest, manifest) VALUES ($1, $2)
+                           ON CONFLICT (digest) DO UPDATE SET manifest = excluded.manifest";
+                sqlx::query(sql)
+                    .bind(component.to_string())
+                    .bind(manifest)
+                    .execute(connection)
+                    .await
+                    .map_err(database("keep a manifest"))?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Records a denial (invariant I-10), in its project's chain too.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn deny(&self, denial: NewDenial) -> Result<DenialId, LedgerError> {
+        let mut random = [0; 32];
+        getrandom::fill(&mut random).map_err(|error| database("draw a denial's id")(error.to_string()))?;
+        let id = DenialId::from_digest(&Digest::of(&random));
+        self.write(move |connection| {
+            Box::pin(async move {
+                let now_ms = Self::now_ms();
+                let [caller, rule, message] = [&denial.caller, &denial.rule, &denial.message].map(capped);
+                let tool = denial.tool.as_ref().map(capped);
+                let sql = "INSERT INTO denials (id, at_ms, project, caller, tool, rule, line, code, message)
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+                sqlx::query(sql)
+                    .bind(id.to_string())
+                    .bind(now_ms)
+                    .bind(denial.project.map(|project| project.to_string()))
+                    .bind(&caller)
+                    .bind(&tool)
+                    .bind(&rule)
+                    .bind(denial.line.map(i64::from))
+                    .bind(&denial.code)
+                    .bind(&message)
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(database("record a denial"))?;
+                let Some(project) = denial.project else { return Ok(id) };
+                let body = json!({
+                    "caller": caller, "code": denial.code, "denial": id, "line": denial.line,
+                    "message": message, "rule": rule, "tool": tool,
+                });
+                let mut chain = Chain::find(connection, project.to_string()).await?;
+                chain.append(connection, now_ms, "denied", &body).await?;
+                Ok(id)
+            })
+        })
+        .await
+    }
+
+    /// Appends to a project's chain.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], also for a body that is no canonical JSON.
+    pub async fn event(&self, event: NewEvent) -> Result<(), LedgerError> {
+        self.write(move |connection| {
+            Box::pin(async move {
+                let mut chain = Chain::find(connection, event.project.to_string()).await?;
+                chain.append(connection, Self::now_ms(), event.kind, &event_body(&event)).await
+            })
+        })
+        .await
+    }
+
+    /// A run's chain (`run_…`) or a project's (`proj_…`), oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Damaged`].
+    pub async fn events(&self, chain: &str) -> Result<Vec<EventRow>, LedgerError> {
+        let sql = "SELECT chain, seq, at_ms, kind, prev, text, digest FROM events
+                   WHERE chain = $1 ORDER BY seq";
+        let rows =
+            sqlx::query(sql).bind(chain).fetch_all(self.reads()).await.map_err(database("read a chain"))?;
+        rows.iter().map(event_row).collect()
+    }
+}
+
+/// The event's own body with who caused it.
+pub(super) fn event_body(event: &NewEvent) -> Value {
+    let caller = Value::from(capped(&event.caller));
+    match event.body.clone() {
+        Value::Object(mut members) => {
+            members.insert("caller".to_owned(), caller);
+            Value::Object(members)
+        }
+        other => json!({ "caller": caller, "what": other }),
+    }
+}
+
+fn capped(text: &String) -> String {
+    text.chars().take(TEXT_CHARS_MAX).collect()
+}

@@ -1,0 +1,283 @@
+//! What is read of runs.
+
+use helix_ids::{Digest, ProjectId, RunId, ToolName};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::artifacts::artifact_row;
+use super::column::{count, maybe_millis, maybe_parsed, maybe_text, millis, parsed, text};
+use super::error::database;
+use super::{
+    AttemptId, AttemptRow, AttemptState, Failure, Ledger, LedgerError, Millis, NewRun, RunInput, RunRow,
+    RunSummary, Used,
+};
+
+macro_rules! attempt_columns {
+    ($log:literal) => {
+        concat!(
+            "a.run, a.ordinal, a.state, a.owner, a.caller, a.takeovers, a.policy_file, a.engine,
+             a.host_version, a.plan, a.created_ms, a.started_ms, a.ended_ms, a.result, a.summary,
+             a.failure_class, a.failure_code, a.failure_message, a.failure_advice, a.failure_is_answer,
+             a.fuel, a.memory_bytes, a.wall_ms, a.log_dropped_bytes, ",
+            $log,
+            " AS log"
+        )
+    };
+}
+
+/// Outputs with the label under which the attempt made each.
+macro_rules! select_outputs {
+    ($rest:literal) => {
+        concat!(
+            "SELECT u.attempt, u.role, u.output_key, u.label, a.id, a.project, a.digest, a.type, o.size_bytes,
+                    a.created_ms, a.created_by
+             FROM outputs u JOIN artifacts a ON a.id = u.artifact JOIN objects o ON o.digest = a.digest
+             WHERE u.run = $1 ",
+            $rest,
+            " ORDER BY u.attempt, u.place"
+        )
+    };
+}
+
+/// A line of a list: a run with its newest attempt.
+macro_rules! select_summary {
+    ($from:literal, $rest:literal) => {
+        concat!(
+            "SELECT r.id, r.tool, r.created_ms, a.state, a.ordinal, a.ended_ms ",
+            $from,
+            " WHERE r.project = $1 AND ($2 IS NULL OR r.tool = $2) ",
+            $rest,
+            " AND a.ordinal = (SELECT MAX(n.ordinal) FROM attempts n WHERE n.run = r.id)
+              AND ($4 IS NULL OR (r.created_ms, r.id)
+                   < ((SELECT b.created_ms FROM runs b WHERE b.id = $4 AND b.project = $1), $4))
+              ORDER BY r.created_ms DESC, r.id DESC LIMIT $5"
+        )
+    };
+}
+
+impl Ledger {
+    /// Everything of a run; `None` outside its project.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Damaged`].
+    pub async fn run(&self, project: ProjectId, id: RunId) -> Result<Option<RunRow>, LedgerError> {
+        // One transaction, so that what is read of one run is of one moment.
+        let mut reading = self.reads().begin().await.map_err(database("read a run"))?;
+        let run = load(&mut reading, id).await?;
+        Ok(run.filter(|row| row.run.project == project))
+    }
+
+    /// The attempt that answers this run, if one does: the newest success, else the newest
+    /// failure that is an answer. The hot path of a replay: one indexed read, and one more for
+    /// the outputs of a success. The log, which may be long and which no answer shows, is left
+    /// out; [`Self::run`] has it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Damaged`].
+    pub async fn answer(&self, id: RunId, digest: Digest) -> Result<Option<AttemptRow>, LedgerError> {
+        let sql = concat!(
+            "SELECT ",
+            attempt_columns!("''"),
+            " FROM attempts a JOIN runs r ON r.id = a.run
+              WHERE a.run = $1 AND r.digest = $2
+                AND (a.state = 'succeeded' OR (a.state = 'failed' AND a.failure_is_answer = 1))
+              ORDER BY a.state = 'succeeded' DESC, a.ordinal DESC LIMIT 1"
+        );
+        let row = sqlx::query(sql)
+            .bind(id.to_string())
+            .bind(digest.to_string())
+            .fetch_optional(self.reads())
+            .await
+            .map_err(database("look for an answer"))?;
+        let Some(row) = row else { return Ok(None) };
+        let mut attempt = attempt_row(&row)?;
+        if attempt.state == AttemptState::Succeeded {
+            let outputs = sqlx::query(select_outputs!("AND u.attempt = $2"))
+                .bind(id.to_string())
+                .bind(i64::from(attempt.id.ordinal))
+                .fetch_all(self.reads())
+                .await
+                .map_err(database("read the outputs of an answer"))?;
+            for output in &outputs {
+                put_output(std::slice::from_mut(&mut attempt), output)?;
+            }
+        }
+        Ok(Some(attempt))
+    }
+
+    /// Newest first, each with its newest attempt; `before` is the last id of the page before.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Damaged`].
+    pub async fn runs(
+        &self,
+        project: ProjectId,
+        tool: Option<&ToolName>,
+        state: Option<AttemptState>,
+        before: Option<RunId>,
+        limit: u32,
+    ) -> Result<Vec<RunSummary>, LedgerError> {
+        // Successes are most of all runs: these are met by walking the runs from the newest. Other
+        // states are few: these are found by their own index. CROSS JOIN fixes that order.
+        let sql = match state {
+            None | Some(AttemptState::Succeeded) => select_summary!(
+                "FROM runs r CROSS JOIN attempts a ON a.run = r.id",
+                "AND ($3 IS NULL OR a.state = $3)"
+            ),
+            Some(_) => select_summary!(
+                "FROM attempts a CROSS JOIN runs r ON r.id = a.run",
+                "AND a.state = $3 AND a.state <> 'succeeded'"
+            ),
+        };
+        let rows = sqlx::query(sql)
+            .bind(project.to_string())
+            .bind(tool.map(|tool| tool.as_str()))
+            .bind(state.map(AttemptState::as_str))
+            .bind(before.map(|id| id.to_string()))
+            .bind(i64::from(limit))
+            .fetch_all(self.reads())
+            .await
+            .map_err(database("list runs"))?;
+        rows.iter().map(summary).collect()
+    }
+
+    /// Ends of class `limit` or `fault` of this run since `since_ms`: how often it was tried.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn recent_failures(&self, id: RunId, since_ms: Millis) -> Result<u32, LedgerError> {
+        let sql = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM attempts
+                   WHERE run = $1 AND state = 'failed' AND failure_class IN ('limit', 'fault')
+                     AND ended_ms >= $2";
+        let row = sqlx::query(sql)
+            .bind(id.to_string())
+            .bind(since_ms)
+            .fetch_one(self.reads())
+            .await
+            .map_err(database("count recent failures"))?;
+        count(&row, "failures")
+    }
+}
+
+/// A run with its inputs, attempts and outputs.
+pub(super) async fn load(
+    connection: &mut SqliteConnection,
+    id: RunId,
+) -> Result<Option<RunRow>, LedgerError> {
+    let row = sqlx::query("SELECT * FROM runs WHERE id = $1")
+        .bind(id.to_string())
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(database("read a run"))?;
+    let Some(row) = row else { return Ok(None) };
+    let inputs =
+        sqlx::query("SELECT role, position, sample, artifact FROM inputs WHERE run = $1 ORDER BY place")
+            .bind(id.to_string())
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(database("read a run's inputs"))?;
+    let attempts =
+        concat!("SELECT ", attempt_columns!("a.log"), " FROM attempts a WHERE a.run = $1 ORDER BY a.ordinal");
+    let attempts = sqlx::query(attempts)
+        .bind(id.to_string())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(database("read a run's attempts"))?;
+    let outputs = sqlx::query(select_outputs!(""))
+        .bind(id.to_string())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(database("read a run's outputs"))?;
+
+    let inputs = inputs.iter().map(run_input).collect::<Result<_, _>>()?;
+    let mut attempts = attempts.iter().map(attempt_row).collect::<Result<Vec<_>, _>>()?;
+    for output in &outputs {
+        put_output(&mut attempts, output)?;
+    }
+    Ok(Some(RunRow { run: run_of(&row, inputs)?, created_ms: millis(&row, "created_ms")?, attempts }))
+}
+
+fn run_of(row: &SqliteRow, inputs: Vec<RunInput>) -> Result<NewRun, LedgerError> {
+    Ok(NewRun {
+        id: parsed(row, "id")?,
+        digest: parsed(row, "digest")?,
+        project: parsed(row, "project")?,
+        tool: parsed(row, "tool")?,
+        contract: parsed(row, "contract")?,
+        component: parsed(row, "component")?,
+        params_hash: parsed(row, "params_hash")?,
+        policy_hash: parsed(row, "policy_hash")?,
+        envelope: text(row, "envelope")?,
+        slice: text(row, "slice")?,
+        inputs,
+    })
+}
+
+fn run_input(row: &SqliteRow) -> Result<RunInput, LedgerError> {
+    Ok(RunInput {
+        role: parsed(row, "role")?,
+        index: count(row, "position")?,
+        sample: maybe_parsed(row, "sample")?,
+        artifact: parsed(row, "artifact")?,
+    })
+}
+
+fn attempt_row(row: &SqliteRow) -> Result<AttemptRow, LedgerError> {
+    let failure = match maybe_text(row, "failure_class")? {
+        None => None,
+        Some(class) => Some(Failure {
+            class,
+            code: text(row, "failure_code")?,
+            message: text(row, "failure_message")?,
+            advice: text(row, "failure_advice")?,
+            is_answer: count::<u8>(row, "failure_is_answer")? == 1,
+        }),
+    };
+    let used = Used {
+        fuel: count(row, "fuel")?,
+        memory_bytes: count(row, "memory_bytes")?,
+        wall_ms: count(row, "wall_ms")?,
+        log: text(row, "log")?,
+        log_dropped_bytes: count(row, "log_dropped_bytes")?,
+    };
+    Ok(AttemptRow {
+        id: AttemptId { run: parsed(row, "run")?, ordinal: count(row, "ordinal")? },
+        state: parsed(row, "state")?,
+        owner: text(row, "owner")?,
+        caller: text(row, "caller")?,
+        takeovers: count(row, "takeovers")?,
+        policy_file: parsed(row, "policy_file")?,
+        engine: text(row, "engine")?,
+        host_version: text(row, "host_version")?,
+        plan: text(row, "plan")?,
+        created_ms: millis(row, "created_ms")?,
+        started_ms: maybe_millis(row, "started_ms")?,
+        ended_ms: maybe_millis(row, "ended_ms")?,
+        result: maybe_text(row, "result")?,
+        summary: maybe_text(row, "summary")?,
+        failure,
+        used,
+        outputs: Vec::new(),
+    })
+}
+
+/// Puts an output with its attempt.
+fn put_output(attempts: &mut [AttemptRow], row: &SqliteRow) -> Result<(), LedgerError> {
+    let ordinal: u32 = count(row, "attempt")?;
+    let output = (parsed(row, "role")?, parsed(row, "output_key")?, artifact_row(row)?);
+    if let Some(attempt) = attempts.iter_mut().find(|attempt| attempt.id.ordinal == ordinal) {
+        attempt.outputs.push(output);
+    }
+    Ok(())
+}
+
+fn summary(row: &SqliteRow) -> Result<RunSummary, LedgerError> {
+    Ok(RunSummary {
+        id: parsed(row, "id")?,
+        tool: parsed(row, "tool")?,
+        state: parsed(row, "state")?,
+        attempts: count(row, "ordinal")?,
+        created_ms: millis(row, "created_ms")?,
+        ended_ms: maybe_millis(row, "ended_ms")?,
+    })
+}

@@ -1,0 +1,221 @@
+//! One run under way: who waits for it, how far it is, and who may stop it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use helix_ids::{ProjectId, RunId};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::End;
+
+/// An attempt that nobody was told the id of is cancelled with its last waiter while it is
+/// younger than this. Clients give up after about a minute, and what has cost more than that is
+/// worth carrying to its end.
+const CANCEL_WITH_LAST_WAITER: Duration = Duration::from_secs(60);
+
+/// A run that takes longer than this is written to the ledger while it goes on.
+const WRITE_AFTER: Duration = Duration::from_secs(1);
+
+/// One run under way.
+#[derive(Debug)]
+pub struct Flight {
+    pub run: RunId,
+    pub project: ProjectId,
+    pub caller: String,
+    began: Instant,
+    shared: watch::Sender<Shared>,
+    waiters: AtomicU32,
+    cancel: CancellationToken,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Shared {
+    running: bool,
+    progress: Option<Progress>,
+    /// Somebody was told the run's id, so it must be found in the ledger, whatever happens.
+    acknowledged: bool,
+    written: bool,
+    cancelled_by: Option<String>,
+    end: Option<Arc<End>>,
+}
+
+/// How far a run is, in units of the toolpack's choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub done: u64,
+    pub total: Option<u64>,
+    pub text: String,
+}
+
+/// A run as it is at this moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    pub running: bool,
+    pub progress: Option<Progress>,
+}
+
+/// What came of waiting.
+#[derive(Debug)]
+pub enum Waited {
+    Ended(Arc<End>),
+    /// The time was over; the run goes on and stands in the ledger.
+    GoesOn(Snapshot),
+    /// The caller went away first.
+    Left,
+}
+
+impl Flight {
+    pub(super) fn new(run: RunId, project: ProjectId, caller: String, resumed: bool) -> Self {
+        let shared = Shared { acknowledged: resumed, written: resumed, ..Shared::default() };
+        Self {
+            run,
+            project,
+            caller,
+            began: Instant::now(),
+            shared: watch::Sender::new(shared),
+            waiters: AtomicU32::new(0),
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    /// Waits for the end, at most `limit`, while the caller is there.
+    pub async fn wait(
+        self: &Arc<Self>,
+        limit: Duration,
+        gone: &CancellationToken,
+        progress: Option<&mpsc::Sender<Progress>>,
+    ) -> Waited {
+        let waiter = Waiter::new(Arc::clone(self));
+        let deadline = sleep_until(Instant::now() + limit);
+        tokio::pin!(deadline);
+        let mut shared = self.shared.subscribe();
+        let mut told = None;
+        loop {
+            {
+                let now = shared.borrow_and_update();
+                if let Some(end) = &now.end {
+                    waiter.content();
+                    return Waited::Ended(Arc::clone(end));
+                }
+                if now.acknowledged && now.written && deadline.is_elapsed() {
+                    waiter.content();
+                    return Waited::GoesOn(Snapshot { running: now.running, progress: now.progress.clone() });
+                }
+                if now.progress != told {
+                    told.clone_from(&now.progress);
+                    if let (Some(sender), Some(news)) = (progress, told.clone()) {
+                        // A slow client misses news; it never holds the run up.
+                        let _full_or_closed = sender.try_send(news).is_err();
+                    }
+                }
+            }
+            tokio::select! {
+                changed = shared.changed() => if changed.is_err() { return Waited::Left },
+                () = &mut deadline, if !deadline.is_elapsed() => self.acknowledge(),
+                () = gone.cancelled() => return Waited::Left,
+            }
+        }
+    }
+
+    /// Promises that the run is found in the ledger from now on.
+    fn acknowledge(&self) {
+        self.shared.send_modify(|shared| shared.acknowledged = true);
+    }
+
+    /// The run as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        let shared = self.shared.borrow();
+        Snapshot { running: shared.running, progress: shared.progress.clone() }
+    }
+
+    /// Asks the run to stop, for all waiters.
+    pub fn cancel(&self, by: &str) {
+        self.shared.send_modify(|shared| {
+            shared.cancelled_by.get_or_insert_with(|| by.to_owned());
+        });
+        self.cancel.cancel();
+    }
+
+    /// Who asked it to stop.
+    pub(super) fn cancelled_by(&self) -> String {
+        self.shared.borrow().cancelled_by.clone().unwrap_or_else(|| "the host".to_owned())
+    }
+
+    /// Until somebody asks it to stop.
+    pub(super) async fn cancelled(&self) {
+        self.cancel.cancelled().await;
+    }
+
+    /// Until the run should be written to the ledger: it takes long, or its id was told.
+    pub(super) async fn write_due(&self) {
+        let mut shared = self.shared.subscribe();
+        tokio::select! {
+            () = sleep_until(self.began + WRITE_AFTER) => {}
+            _acknowledged = shared.wait_for(|shared| shared.acknowledged) => {}
+        }
+    }
+
+    pub(super) fn written(&self) {
+        self.shared.send_modify(|shared| shared.written = true);
+    }
+
+    pub(super) fn running(&self) {
+        self.shared.send_modify(|shared| shared.running = true);
+    }
+
+    /// Progress never goes back, and a total never falls below what is done.
+    pub(super) fn progress(&self, done: u64, total: Option<u64>, text: String) {
+        self.shared.send_modify(|shared| {
+            let before = shared.progress.as_ref().map_or(0, |progress| progress.done);
+            let done = done.max(before);
+            shared.progress = Some(Progress { done, total: total.map(|total| total.max(done)), text });
+        });
+    }
+
+    /// Tells every waiter; the first end counts.
+    pub(super) fn end(&self, end: End) {
+        self.shared.send_if_modified(|shared| {
+            let first = shared.end.is_none();
+            if first {
+                shared.end = Some(Arc::new(end));
+            }
+            first
+        });
+    }
+
+    fn last_waiter_left(&self) {
+        let acknowledged = self.shared.borrow().acknowledged;
+        if !acknowledged && self.began.elapsed() < CANCEL_WITH_LAST_WAITER {
+            self.cancel("the last caller who waited for it went away");
+        }
+    }
+}
+
+/// Counts one waiter; dropped without an answer, it has left.
+struct Waiter {
+    flight: Arc<Flight>,
+    content: bool,
+}
+
+impl Waiter {
+    fn new(flight: Arc<Flight>) -> Self {
+        flight.waiters.fetch_add(1, Ordering::SeqCst);
+        Self { flight, content: false }
+    }
+
+    fn content(mut self) {
+        self.content = true;
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let was_last = self.flight.waiters.fetch_sub(1, Ordering::SeqCst) == 1;
+        if was_last && !self.content {
+            self.flight.last_waiter_left();
+        }
+    }
+}

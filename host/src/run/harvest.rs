@@ -1,0 +1,135 @@
+//! The gate between a guest that returned and a run that succeeded (invariant I-4).
+
+use std::io::Read;
+use std::sync::Arc;
+
+use helix_ids::identity::artifact_id;
+use helix_ids::text::escaped;
+use helix_ids::{OutputKey, ProjectId, Role};
+
+use super::{Effects, Guest, failure};
+use crate::artifacts::{self, ArtifactError, Incoming, Stored};
+use crate::contract::result::SUMMARY_BYTES_MAX;
+use crate::contract::{CheckLevel, Report};
+use crate::ledger::{Failure, NewArtifact, Outcome, OutputRow};
+use crate::plan::{self, Plan, PlannedOutput};
+use crate::sandbox::protocol::Verdict;
+use crate::sandbox::client::WrittenOutput;
+use crate::sandbox::{GuestError, RunOutcome};
+
+/// How much of an output its sniffer sees.
+const SNIFF_BYTES: u64 = 64 * 1024;
+
+/// An output's file, not yet kept.
+pub(super) struct Written {
+    pub role: String,
+    pub key: String,
+    pub incoming: Incoming,
+}
+
+/// Checks a returned guest against its plan, then keeps all of its outputs. Nothing is visible
+/// until the ledger says so: objects without a row are swept.
+pub(super) async fn harvest(
+    effects: &Effects,
+    project: ProjectId,
+    plan: &Plan,
+    guest: &Guest,
+    outcome: &RunOutcome,
+    files: Vec<Written>,
+) -> Result<Outcome, Failure> {
+    let written: Vec<plan::Written<'_>> = outcome.outputs.iter().map(as_written).collect();
+    plan.gate(&outcome.opened, &written).map_err(|error| failure::of_gate(error.code, &error.message))?;
+    let report = Report::parse(outcome.report.clone(), &guest.tool)
+        .map_err(|error| failure::of_gate(error.code, &error.message))?;
+
+    let mut outputs = Vec::with_capacity(files.len());
+    for file in files {
+        let role = plan.output(&file.role).ok_or_else(|| {
+            failure::of_gate("output_undeclared", &format!("output role {:?} is not declared", file.role))
+        })?;
+        let key: OutputKey =
+            file.key.parse().map_err(|error: helix_ids::NameError| failure::of_gate("output_key", &error.to_string()))?;
+        look_at(effects, role, &key, &file.incoming).await?;
+        let stored = keep(effects, file.incoming).await.map_err(|error| failure::of_store(&error))?;
+        outputs.push(row(project, role, key, stored));
+    }
+    let order = |role: &Role| plan.outputs().iter().position(|planned| planned.role() == role);
+    outputs.sort_by(|a: &OutputRow, b| (order(&a.role), &a.key).cmp(&(order(&b.role), &b.key)));
+    Ok(Outcome::Succeeded {
+        result: report.result.to_string(),
+        summary: escaped(&report.summary, SUMMARY_BYTES_MAX),
+        outputs,
+    })
+}
+
+fn as_written(output: &WrittenOutput) -> plan::Written<'_> {
+    plan::Written { role: &output.role, key: &output.key, finished: output.finished }
+}
+
+/// Checks an output's bytes at the declared level.
+async fn look_at(
+    effects: &Effects,
+    role: &PlannedOutput,
+    key: &OutputKey,
+    incoming: &Incoming,
+) -> Result<(), Failure> {
+    let bad = |reason: &str| {
+        let message = format!("output {}/{key} is no whole {}: {reason}", role.role(), role.artifact_type());
+        failure::of_gate("output_type", &message)
+    };
+    match role.check() {
+        CheckLevel::None => Ok(()),
+        CheckLevel::Sniff => {
+            let head = head(incoming).map_err(|error| failure::of_store(&error))?;
+            if artifacts::agrees(&head, role.artifact_type()) { Ok(()) } else { Err(bad("its first bytes contradict")) }
+        }
+        CheckLevel::Whole => {
+            let file = incoming.reader().map_err(|error| failure::of_store(&error))?;
+            match effects.sandbox.check(file, role.artifact_type()).await {
+                Ok(Verdict::Good) => Ok(()),
+                Ok(Verdict::Bad { reason, offset: Some(offset) }) => Err(bad(&format!("{reason} at byte {offset}"))),
+                Ok(Verdict::Bad { reason, offset: None }) => Err(bad(&reason)),
+                Err(error) => Err(of_check(&error)),
+            }
+        }
+    }
+}
+
+/// A checker that did not finish says nothing about the guest.
+fn of_check(error: &GuestError) -> Failure {
+    Failure { is_answer: false, ..failure::of_guest(error) }
+}
+
+fn head(incoming: &Incoming) -> Result<Vec<u8>, ArtifactError> {
+    let mut bytes = Vec::new();
+    incoming
+        .reader()?
+        .take(SNIFF_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(|source| ArtifactError::Io { what: "read an output".to_owned(), source })?;
+    Ok(bytes)
+}
+
+async fn keep(effects: &Effects, incoming: Incoming) -> Result<Stored, ArtifactError> {
+    let store = Arc::clone(&effects.store);
+    tokio::task::spawn_blocking(move || store.keep(incoming)).await.map_err(|error| ArtifactError::Io {
+        what: "keep an output".to_owned(),
+        source: std::io::Error::other(error),
+    })?
+}
+
+fn row(project: ProjectId, role: &PlannedOutput, key: OutputKey, stored: Stored) -> OutputRow {
+    let artifact_type = role.artifact_type();
+    let label = role.label();
+    let label = if role.count().max > 1 { format!("{key}.{label}") } else { label.to_string() };
+    let artifact = NewArtifact {
+        id: artifact_id(project, stored.digest, artifact_type),
+        project,
+        digest: stored.digest,
+        artifact_type,
+        size_bytes: stored.size_bytes,
+        label: Some(label),
+        seal: stored.seal,
+    };
+    OutputRow { role: role.role().clone(), key, artifact }
+}

@@ -1,0 +1,60 @@
+//! One attempt's place in the ledger, written as late as it may be.
+
+use super::Resumed;
+use crate::ledger::{AttemptId, AttemptState, Ledger, LedgerError, NewAttempt, NewRun, Outcome, Used};
+
+/// A short run costs one commit at its end; a long one is written while it goes on.
+pub(super) struct Record {
+    ledger: Ledger,
+    run: NewRun,
+    attempt: NewAttempt,
+    written: Option<AttemptId>,
+    /// The guest has begun; and whether the ledger knows.
+    running: bool,
+    running_written: bool,
+}
+
+impl Record {
+    pub fn new(ledger: Ledger, run: NewRun, attempt: NewAttempt, resumed: Option<Resumed>) -> Self {
+        let running_written = resumed.is_some_and(|resumed| resumed.state == AttemptState::Running);
+        let written = resumed.map(|resumed| resumed.attempt);
+        Self { ledger, run, attempt, written, running: false, running_written }
+    }
+
+    pub fn is_written(&self) -> bool {
+        self.written.is_some()
+    }
+
+    /// Writes the run and its attempt, if they do not stand in the ledger yet.
+    pub async fn write(&mut self) -> Result<(), LedgerError> {
+        if self.written.is_none() {
+            self.written = Some(self.ledger.begin(&self.run, &self.attempt).await?);
+        }
+        self.write_state().await
+    }
+
+    /// The guest begins now.
+    pub async fn run_begins(&mut self) -> Result<(), LedgerError> {
+        self.running = true;
+        self.write_state().await
+    }
+
+    async fn write_state(&mut self) -> Result<(), LedgerError> {
+        if let Some(id) = self.written
+            && self.running
+            && !self.running_written
+        {
+            self.ledger.advance(id, AttemptState::Running).await?;
+            self.running_written = true;
+        }
+        Ok(())
+    }
+
+    /// Ends the attempt: all of its outputs, or none.
+    pub async fn conclude(self, used: &Used, outcome: &Outcome) -> Result<(), LedgerError> {
+        match self.written {
+            Some(id) => self.ledger.conclude(id, used, outcome).await,
+            None => self.ledger.record(&self.run, &self.attempt, used, outcome).await.map(|_id| ()),
+        }
+    }
+}
