@@ -337,3 +337,12 @@ fn snapshot(folder: &Path) -> Result<BTreeMap<PathBuf, (u64, SystemTime)>> {
     }
     Ok(found)
 }
+
+/// An example toolpack's component, as `cargo xtask toolpacks` built it.
+///
+/// # Errors
+/// It has not been built.
+pub fn toolpack(name: &str) -> Result<Vec<u8>> {
+    let path = binary()?.with_file_name("toolpacks").join(format!("{name}.wasm"));
+    fs::read(&path).with_context(|| format!("{} is missing: run `cargo xtask toolpacks`", path.display()))
+}
