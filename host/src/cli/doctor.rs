@@ -18,7 +18,7 @@ use crate::policy::Policy;
 /// Free space below which nothing new is stored, where no policy says otherwise.
 const FREE_SPACE_FLOOR_BYTES: u64 = 5_000_000_000;
 
-/// File systems on which `SQLite`'s locks cannot be trusted, by their magic number.
+/// File systems on which SQLite's locks cannot be trusted, by their magic number.
 const NETWORK_FILE_SYSTEMS: &[(u64, &str)] = &[
     (0x6969, "NFS"),
     (0xFF53_4D42, "CIFS"),

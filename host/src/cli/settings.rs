@@ -1,5 +1,7 @@
 //! Where everything is: flags before environment before the usual places, decided once.
 
+#![expect(clippy::disallowed_methods, reason = "a door: the environment is read here, once")]
+
 use std::env;
 use std::path::{Path, PathBuf};
 
