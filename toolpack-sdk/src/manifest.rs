@@ -196,3 +196,19 @@ pub struct Proposal {
     /// One entry for each declared role.
     pub outputs: Vec<PlannedOutput>,
 }
+
+impl Proposal {
+    /// A proposal that reads all that is linked, to which outputs may be added.
+    #[must_use]
+    pub fn reading(inputs: &[LinkedInput]) -> Self {
+        let planned = |input: &LinkedInput| PlannedInput { role: input.role.clone(), index: input.index };
+        Self { inputs: inputs.iter().map(planned).collect(), outputs: Vec::new() }
+    }
+
+    /// With `min` to `max` members of an output role. Every declared role must be named.
+    #[must_use]
+    pub fn writing(mut self, role: &str, min: u32, max: u32) -> Self {
+        self.outputs.push(PlannedOutput { role: role.to_owned(), count: Count { min, max } });
+        self
+    }
+}

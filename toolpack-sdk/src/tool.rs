@@ -10,7 +10,7 @@ use crate::ToolError;
 use crate::host::{Host, Log, Session};
 use crate::io::ToolIo;
 use crate::manifest::{
-    Call, DeclaredTool, LinkedInput, Manifest, PlannedInput, PlannedOutput, Proposal, Software,
+    Call, DeclaredTool, LinkedInput, Manifest, PlannedOutput, Proposal, Software,
 };
 use crate::schema;
 
@@ -62,12 +62,11 @@ pub trait Tool {
     /// # Errors
     /// As [`Tool::check`].
     fn plan(_params: &Self::Params, inputs: &[LinkedInput]) -> Result<Proposal, ToolError> {
-        let planned = |input: &LinkedInput| PlannedInput { role: input.role.clone(), index: input.index };
-        let outputs = Self::Io::outputs().into_iter();
-        Ok(Proposal {
-            inputs: inputs.iter().map(planned).collect(),
-            outputs: outputs.map(|output| PlannedOutput { role: output.role, count: output.count }).collect(),
-        })
+        let outputs = Self::Io::outputs().into_iter().map(|output| PlannedOutput {
+            role: output.role,
+            count: output.count,
+        });
+        Ok(Proposal { outputs: outputs.collect(), ..Proposal::reading(inputs) })
     }
 
     /// Does it.
