@@ -1,1 +1,55 @@
-fn main() {}
+//! `cargo xtask`: the commands of whoever works on HelixMCP, and of whoever wants to see it work.
+
+mod build;
+mod demo;
+mod fetch;
+mod licences;
+mod machine;
+mod say;
+mod suites;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Shows, builds and tests HelixMCP; installs or fetches what is missing"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build everything, fetch real reads, and show a toolpack at work as an assistant sees it.
+    Demo,
+    /// Run everything that there is to run, and say what passed.
+    Test {
+        /// Only what takes a few minutes: format, lints, unit and integration tests.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Build the example toolpacks to components under target/toolpacks.
+    Toolpacks,
+    /// Fetch what demo and tests read, and clients that others wrote, into the user's cache.
+    Fetch,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Demo => demo::run(),
+        Command::Test { quick } => suites::run(quick),
+        Command::Fetch => fetch::oracle().and_then(|()| fetch::clients()),
+        Command::Toolpacks => build::host().and_then(|binary| build::toolpacks(&binary)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::line(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -62,6 +62,16 @@ impl Incoming {
     pub fn writer(&self) -> Result<File, ArtifactError> {
         self.file.try_clone().map_err(io("hand out an output's file"))
     }
+
+    /// A descriptor of its own, to read the bytes from their start.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Io`].
+    pub fn reader(&self) -> Result<File, ArtifactError> {
+        let name = self.name.as_deref().unwrap_or_default();
+        let gone = || io("read an output")(Errno::NOENT);
+        self.folder.open_file(name).map_err(io("read an output"))?.ok_or_else(gone)
+    }
 }
 
 impl Drop for Incoming {

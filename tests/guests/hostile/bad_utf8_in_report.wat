@@ -1,0 +1,2 @@
+;; A summary that is not text.
+;;@ summary-bytes [255, 254, 104, 105]

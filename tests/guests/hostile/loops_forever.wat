@@ -1,0 +1,4 @@
+;; A run that never returns.
+(func $run (param i32 i32 i32 i32 i32 i32) (result i32)
+  (loop $spin (br $spin))
+  (unreachable))

@@ -1,0 +1,2 @@
+;; A component whose last bytes are missing.
+;;@ truncate 200

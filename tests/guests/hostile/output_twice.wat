@@ -1,0 +1,8 @@
+;; Makes two outputs where one is planned.
+;;@ text:KEY "second"
+(func $run (param i32 i32 i32 i32 i32 i32) (result i32)
+  (call $finish (call $begin))
+  (call $create (global.get $OUT) (global.get $OUT_LEN) (global.get $KEY) (global.get $KEY_LEN) (i32.const 64))
+  (if (i32.load8_u (i32.const 64)) (then (unreachable)))
+  (call $finish (i32.load (i32.const 68)))
+  (global.get $REPORT))

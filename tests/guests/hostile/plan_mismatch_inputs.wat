@@ -1,0 +1,2 @@
+;; Plans to read an input that the call does not link.
+;;@ plan-inputs ["data"]

@@ -1,0 +1,2 @@
+;; Plans more outputs than its tool declares.
+;;@ plan-most 5

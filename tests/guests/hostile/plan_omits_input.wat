@@ -1,0 +1,1 @@
+;; Plans to read nothing although the call links an input.

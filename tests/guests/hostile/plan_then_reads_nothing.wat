@@ -1,0 +1,2 @@
+;; Plans to read its input, and does not.
+;;@ plan-inputs ["data"]

@@ -1,0 +1,8 @@
+;; Asks for no bytes at a time, which would never end.
+;;@ plan-inputs ["data"]
+(func $run (param i32 i32 i32 i32 i32 i32) (result i32)
+  (call $open (global.get $DATA) (global.get $DATA_LEN) (i32.const 0) (i32.const 0) (i32.const 64))
+  (if (i32.load8_u (i32.const 64)) (then (unreachable)))
+  (call $read (i32.load (i32.const 68)) (i32.const 0) (i32.const 72))
+  (call $finish (call $begin))
+  (global.get $REPORT))

@@ -1,0 +1,2 @@
+;; A tool that would stand in for the host's own.
+;;@ tool "artifact_import"

@@ -1,0 +1,339 @@
+//! A world for one test: a home, folders to read from and write to, a host of its own, and a look
+//! afterwards at what must not have changed.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail, ensure};
+use helix_ids::Digest;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::client::StdioClient;
+use crate::policy::PolicyText;
+use crate::redact;
+use crate::wait;
+
+/// How long a host may take to answer on its socket, on a machine that is busy with other tests.
+const HOST_READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// One test's world. [`World::finish`] looks at what must hold after every test.
+pub struct World {
+    dir: TempDir,
+    pub policy: PolicyText,
+    host: Option<Child>,
+    canary: BTreeMap<PathBuf, (u64, SystemTime)>,
+}
+
+/// What a command of the CLI did.
+#[derive(Clone, Debug)]
+pub struct CliOutput {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl CliOutput {
+    /// stdout as JSON.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn json(&self) -> Result<Value> {
+        serde_json::from_str(&self.stdout)
+            .with_context(|| format!("not JSON: {}\nstderr: {}", self.stdout, self.stderr))
+    }
+
+    /// Itself, if the command ended well.
+    ///
+    /// # Errors
+    /// It did not; all that it printed.
+    pub fn ok(self) -> Result<Self> {
+        ensure!(self.code == Some(0), "exit code {:?}\n{}\n{}", self.code, self.stdout, self.stderr);
+        Ok(self)
+    }
+}
+
+/// The binary that is tested: built beside the test's own.
+///
+/// # Errors
+/// It has not been built.
+pub fn binary() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find this test's own path")?;
+    let beside = own.ancestors().map(|folder| folder.join("helixmcp")).find(|path| path.is_file());
+    beside.context("target/release/helixmcp is missing: run `cargo build --release -p helixmcp`")
+}
+
+impl World {
+    /// A home with an import root `data`, an export root `out` and no toolpack. Nothing runs yet.
+    ///
+    /// # Errors
+    /// The folders cannot be made.
+    pub fn new() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("helix-").tempdir().context("no temporary folder")?;
+        let mut private = fs::DirBuilder::new();
+        private.mode(0o700);
+        for name in ["home", "home/toolpacks", "data", "out", "user"] {
+            private.create(dir.path().join(name))?;
+        }
+        fs::create_dir_all(dir.path().join("outside/deep"))?;
+        fs::write(dir.path().join("outside/secret.txt"), "not for guests\n")?;
+        fs::write(dir.path().join("outside/deep/reads.fq"), "@r\nACGT\n+\nIIII\n")?;
+        let canary = snapshot(&dir.path().join("outside"))?;
+        let mut policy = PolicyText::default();
+        policy.import_root("data", dir.path().join("data")).export_root("out", dir.path().join("out"));
+        Ok(Self { dir, policy, host: None, canary })
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    /// The import root.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The export root.
+    pub fn out(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    /// What nobody may read or change.
+    pub fn outside(&self) -> PathBuf {
+        self.dir.path().join("outside")
+    }
+
+    /// Puts a component into the home and allows it, without looking at it as `policy allow` would.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn allow(&mut self, name: &str, component: &[u8]) -> Result<Digest> {
+        let digest = self.place(component)?;
+        self.policy.component(name, &digest.to_string());
+        Ok(digest)
+    }
+
+    /// Puts a component into the home and does not allow it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn place(&self, component: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(component);
+        let hex = digest.to_string().replace("sha256:", "");
+        fs::write(self.home().join("toolpacks").join(format!("{hex}.wasm")), component)?;
+        Ok(digest)
+    }
+
+    /// Copies a file into the import root.
+    ///
+    /// # Errors
+    /// It cannot be copied.
+    pub fn bring(&self, file: &Path) -> Result<String> {
+        let name = file.file_name().context("no file name")?.to_string_lossy().into_owned();
+        fs::copy(file, self.data().join(&name)).with_context(|| format!("cannot copy {}", file.display()))?;
+        Ok(name)
+    }
+
+    /// Writes the policy file as it now is.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_policy(&self) -> Result<()> {
+        let path = self.home().join("policy.toml");
+        let draft = self.home().join("policy.toml.draft");
+        fs::write(&draft, self.policy.render())?;
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&draft, &path).context("cannot write the policy")
+    }
+
+    /// Writes the policy and starts the host, and waits until it listens.
+    ///
+    /// # Errors
+    /// It ends or does not listen in time; its log.
+    pub fn start(&mut self) -> Result<()> {
+        self.write_policy()?;
+        self.start_host()
+    }
+
+    /// Starts the host with the policy that lies there.
+    ///
+    /// # Errors
+    /// It ends or does not listen in time; its log.
+    pub fn start_host(&mut self) -> Result<()> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
+        let mut command = self.command(&["host"])?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let mut host = command.spawn().context("cannot start the host")?;
+        let socket = self.home().join("host.sock");
+        let ready = wait::until(HOST_READY_WITHIN, || {
+            let ended = host.try_wait().is_ok_and(|status| status.is_some());
+            (ended || UnixStream::connect(&socket).is_ok()).then_some(!ended)
+        });
+        self.host = Some(host);
+        match ready {
+            Some(true) => Ok(()),
+            Some(false) => bail!("the host ended:\n{}", self.log()),
+            None => bail!("the host does not listen:\n{}", self.log()),
+        }
+    }
+
+    /// Kills the host at once, as a power cut would.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill_host(&mut self) -> Result<()> {
+        let mut host = self.host.take().context("no host is running")?;
+        host.kill()?;
+        host.wait()?;
+        Ok(())
+    }
+
+    pub fn host_pid(&self) -> Option<u32> {
+        self.host.as_ref().map(Child::id)
+    }
+
+    /// Whether the host is alive.
+    pub fn host_alive(&mut self) -> bool {
+        self.host.as_mut().is_some_and(|host| host.try_wait().is_ok_and(|status| status.is_none()))
+    }
+
+    /// A new assistant, attached to this home.
+    ///
+    /// # Errors
+    /// It cannot attach.
+    pub fn client(&self) -> Result<StdioClient> {
+        StdioClient::start(self.serve()?).with_context(|| self.log())
+    }
+
+    /// What an MCP client starts.
+    ///
+    /// # Errors
+    /// The binary has not been built.
+    pub fn serve(&self) -> Result<Command> {
+        let mut command = self.command(&["serve"])?;
+        command.stderr(Stdio::null());
+        Ok(command)
+    }
+
+    /// `helixmcp --home HOME ARGS`, in an environment with nothing of the tester's.
+    ///
+    /// # Errors
+    /// The binary has not been built.
+    pub fn command(&self, args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(binary()?);
+        command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
+        command.env("HOME", self.dir.path().join("user"));
+        command.arg("--home").arg(self.home()).args(args).current_dir(self.dir.path());
+        Ok(command)
+    }
+
+    /// Runs a command of the CLI to its end.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn cli(&self, args: &[&str]) -> Result<CliOutput> {
+        let output = self.command(args)?.stdin(Stdio::null()).output()?;
+        Ok(CliOutput {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Imports a file of the import root and gives its artifact id.
+    ///
+    /// # Errors
+    /// The import was refused.
+    pub fn import(&self, client: &mut StdioClient, path: &str) -> Result<String> {
+        let reply = client.call("artifact_import", json!({"root": "data", "path": path}))?;
+        ensure!(!reply.is_error, "import of {path} was refused: {}", reply.text());
+        let id = reply.structured["artifact_id"].as_str();
+        Ok(id.with_context(|| format!("no artifact_id in {}", reply.structured))?.to_owned())
+    }
+
+    /// The host's log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// A value with what changes from run to run hidden.
+    pub fn redacted(&self, value: &Value) -> Value {
+        let here = self.dir.path().to_string_lossy().into_owned();
+        redact::redacted(value, &[(&here, "[world]")])
+    }
+
+    /// `fsck`, deep.
+    ///
+    /// # Errors
+    /// It found something.
+    pub fn fsck(&self) -> Result<()> {
+        self.cli(&["fsck", "--deep"])?.ok().map(drop).context("fsck found something")
+    }
+
+    /// What holds after every test: the host lives if it was started, nothing outside the home
+    /// has changed, and the home is consistent.
+    ///
+    /// # Errors
+    /// One of these does not hold.
+    pub fn finish(mut self) -> Result<()> {
+        ensure!(self.host.is_none() || self.host_alive(), "the host died:\n{}", self.log());
+        ensure!(!self.log().contains("panicked at"), "something panicked:\n{}", self.log());
+        let now = snapshot(&self.outside())?;
+        ensure!(now == self.canary, "files outside the home have changed");
+        self.fsck()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.dir.path().join("host.log")
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(mut host) = self.host.take() {
+            drop(host.kill());
+            drop(host.wait());
+        }
+        end_processes_of(&self.home());
+        if std::thread::panicking() {
+            drop(std::io::Write::write_all(&mut std::io::stderr(), self.log().as_bytes()));
+        }
+    }
+}
+
+/// Ends every process that was started for this home alone, such as a host in the background.
+pub fn end_processes_of(home: &Path) {
+    let home = home.as_os_str().as_encoded_bytes();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let is_process = name.bytes().all(|byte| byte.is_ascii_digit());
+        if is_process && words.split(|byte| *byte == 0).any(|word| word == home) {
+            // It may have ended meanwhile.
+            drop(Command::new("kill").args(["-9", &name]).status());
+        }
+    }
+}
+
+/// Every file below a folder with its size and time.
+fn snapshot(folder: &Path) -> Result<BTreeMap<PathBuf, (u64, SystemTime)>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = fs::symlink_metadata(entry.path())?;
+        found.insert(entry.path(), (metadata.len(), metadata.modified()?));
+        if metadata.is_dir() {
+            found.extend(snapshot(&entry.path())?);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,180 @@
+//! `cargo xtask demo`: the main job on real reads, through the door that an assistant uses.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use helix_tests::{PolicyText, StdioClient, ToolReply, cache};
+use serde_json::{Value, json};
+
+use crate::{build, fetch, machine, say};
+
+/// The reads that are looked at: simulated Illumina pairs of phage lambda, real Nanopore reads.
+const READS: [&str; 2] = ["reads_1.fq.gz", "nanopore.fq.gz"];
+
+/// Shows it.
+///
+/// # Errors
+/// Something did not go as it must.
+pub fn run() -> Result<()> {
+    let start = Instant::now();
+    say::heading("what is needed");
+    machine::check_rust()?;
+    let binary = build::host()?;
+    build::toolpacks(&binary)?;
+    fetch::demo_reads()?;
+
+    let scene = Scene::set(binary)?;
+    say::heading("an operator's part: a home, a policy, one toolpack allowed by its digest");
+    scene.prepare()?;
+
+    say::heading("an assistant's part: an MCP client over stdio");
+    let report = Assistant::attach(&scene)?.work()?;
+    scene.stop();
+
+    say::heading("done");
+    say::line(&format!("  the whole demo took {}", say::seconds(start)));
+    say::line(&format!("  open the report in a browser: {}", report.display()));
+    Ok(())
+}
+
+/// The folders of the demo, made anew each time.
+struct Scene {
+    binary: PathBuf,
+    home: PathBuf,
+    reads: PathBuf,
+    reports: PathBuf,
+}
+
+impl Scene {
+    fn set(binary: PathBuf) -> Result<Self> {
+        let folder = build::release_dir()?.with_file_name("demo");
+        let scene = Self {
+            binary,
+            home: folder.join("home"),
+            reads: folder.join("reads"),
+            reports: folder.join("reports"),
+        };
+        if folder.exists() {
+            scene.stop();
+            fs::remove_dir_all(&folder).context("cannot remove the last demo")?;
+        }
+        for folder in [&scene.reads, &scene.reports] {
+            fs::create_dir_all(folder)?;
+        }
+        let [lambda, nanopore] = READS;
+        fs::copy(cache::lambda_reads()?.join(lambda), scene.reads.join(lambda))?;
+        fs::copy(cache::seqkit_reads()?.join(nanopore), scene.reads.join(nanopore))?;
+        Ok(scene)
+    }
+
+    fn prepare(&self) -> Result<()> {
+        self.shell(&["init"])?;
+        let mut policy = PolicyText::default();
+        policy.import_root("reads", &self.reads).export_root("reports", &self.reports);
+        fs::write(self.home.join("policy.toml"), policy.render())?;
+        let toolpack = build::release_dir()?.join("toolpacks/reads-qc.wasm");
+        self.shell(&["policy", "allow", &toolpack.to_string_lossy(), "--yes"])
+    }
+
+    /// Runs a command and shows it with what it said.
+    fn shell(&self, words: &[&str]) -> Result<()> {
+        let mut command = self.command();
+        command.args(words);
+        say::line(&format!("\n  $ helixmcp {}", words.join(" ")));
+        for line in say::quiet(&mut command)?.lines() {
+            say::line(&format!("    {line}"));
+        }
+        Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("--home").arg(&self.home);
+        command
+    }
+
+    /// Ends the host that the demo's client started in the background.
+    fn stop(&self) {
+        helix_tests::world::end_processes_of(&self.home);
+    }
+}
+
+/// The demo as a client sees it.
+struct Assistant {
+    client: StdioClient,
+}
+
+impl Assistant {
+    fn attach(scene: &Scene) -> Result<Self> {
+        let mut command = scene.command();
+        command.arg("serve");
+        let client = StdioClient::start(command)?;
+        let server = &client.server["serverInfo"];
+        say::line(&format!("\n  connected to {} {}", plain(&server["name"]), plain(&server["version"])));
+        Ok(Self { client })
+    }
+
+    fn work(mut self) -> Result<PathBuf> {
+        let names: Vec<String> = self.client.tools()?.iter().map(|tool| plain(&tool["name"])).collect();
+        say::line(&format!("  tools: {}", names.join(", ")));
+
+        self.ask("artifact_browse", json!({"root": "reads"}))?;
+        let lambda = self.import(READS[0])?;
+        let nanopore = self.import(READS[1])?;
+
+        let first = self.ask("fastq_stats", json!({"reads": [lambda]}))?;
+        self.ask("fastq_stats", json!({"reads": [nanopore]}))?;
+
+        say::line("\n  -- the same call once more: the stored answer, and no guest runs");
+        let second = self.ask("fastq_stats", json!({"reads": [lambda]}))?;
+        ensure!(second.replayed(), "the second call was not replayed");
+        ensure!(first.run_id() == second.run_id(), "the same call got another run id");
+
+        say::line("\n  -- a param changed: another run, and the ledger says in which field they differ");
+        let third = self.ask("fastq_stats", json!({"reads": [lambda], "per_position": false}))?;
+        ensure!(first.run_id() != third.run_id(), "another call got the same run id");
+        let explained =
+            self.ask("run_explain", json!({"run_id": first.run_id(), "other_run_id": third.run_id()}))?;
+        ensure!(
+            explained.structured.to_string().contains("per_position"),
+            "the explanation does not name the field that differs"
+        );
+
+        let report = first.output("report_html").context("the call made no HTML report")?;
+        let exported = self.ask("artifact_export", json!({"artifact_id": report, "root": "reports"}))?;
+        let path = PathBuf::from(plain(&exported.structured["path"]));
+        ensure!(path.is_file(), "nothing lies at {}", path.display());
+        Ok(path)
+    }
+
+    fn import(&mut self, path: &str) -> Result<String> {
+        let reply = self.ask("artifact_import", json!({"root": "reads", "path": path}))?;
+        Ok(plain(&reply.structured["artifact_id"]))
+    }
+
+    /// Calls a tool and shows question and answer.
+    fn ask(&mut self, tool: &str, arguments: Value) -> Result<ToolReply> {
+        let start = Instant::now();
+        let shown = arguments.to_string();
+        let reply = self.client.call(tool, arguments)?;
+        let took = start.elapsed().as_millis();
+        let replayed = if reply.replayed() { ", replayed" } else { "" };
+        say::line(&format!("\n  > {tool} {shown}   ({took} ms{replayed})"));
+        if !reply.run_id().is_empty() {
+            say::line(&format!("    {} {}", reply.run_id(), reply.status()));
+        }
+        for line in reply.text().lines().take(30) {
+            say::line(&format!("    {line}"));
+        }
+        ensure!(!reply.is_error, "{tool} failed");
+        Ok(reply)
+    }
+}
+
+/// A JSON text without its quotes; other values as JSON.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
