@@ -1,6 +1,16 @@
 //! HelixMCP's tests through the real binary, one module a concern.
 
 mod abi;
+mod author;
+mod clients;
+mod crash;
+mod docs;
+mod golden_path;
 mod guests;
 mod hostile;
+mod invariants;
 mod layering;
+mod oracle;
+mod replay;
+mod share;
+mod stage;

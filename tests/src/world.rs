@@ -256,7 +256,7 @@ impl World {
     pub fn import(&self, client: &mut StdioClient, path: &str) -> Result<String> {
         let reply = client.call("artifact_import", json!({"root": "data", "path": path}))?;
         ensure!(!reply.is_error, "import of {path} was refused: {}", reply.text());
-        let id = reply.structured["artifact_id"].as_str();
+        let id = reply.structured["artifacts"][0]["artifact_id"].as_str();
         Ok(id.with_context(|| format!("no artifact_id in {}", reply.structured))?.to_owned())
     }
 
@@ -336,4 +336,13 @@ fn snapshot(folder: &Path) -> Result<BTreeMap<PathBuf, (u64, SystemTime)>> {
         }
     }
     Ok(found)
+}
+
+/// An example toolpack's component, as `cargo xtask toolpacks` built it.
+///
+/// # Errors
+/// It has not been built.
+pub fn toolpack(name: &str) -> Result<Vec<u8>> {
+    let path = binary()?.with_file_name("toolpacks").join(format!("{name}.wasm"));
+    fs::read(&path).with_context(|| format!("{} is missing: run `cargo xtask toolpacks`", path.display()))
 }

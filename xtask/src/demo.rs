@@ -134,16 +134,15 @@ impl Assistant {
         ensure!(first.run_id() == second.run_id(), "the same call got another run id");
 
         say::line("\n  -- a param changed: another run, and the ledger says in which field they differ");
-        let third = self.ask("fastq_stats", json!({"reads": [lambda], "per_position": false}))?;
+        let third = self.ask("fastq_stats", json!({"reads": [lambda], "quality_encoding": "phred64"}))?;
         ensure!(first.run_id() != third.run_id(), "another call got the same run id");
-        let explained =
-            self.ask("run_explain", json!({"run_id": first.run_id(), "other_run_id": third.run_id()}))?;
+        let explained = self.ask("run_explain", json!({"a": first.run_id(), "b": third.run_id()}))?;
         ensure!(
-            explained.structured.to_string().contains("per_position"),
+            explained.structured.to_string().contains("quality_encoding"),
             "the explanation does not name the field that differs"
         );
 
-        let report = first.output("report_html").context("the call made no HTML report")?;
+        let report = first.output("report").context("the call made no HTML report")?;
         let exported = self.ask("artifact_export", json!({"artifact_id": report, "root": "reports"}))?;
         let path = PathBuf::from(plain(&exported.structured["path"]));
         ensure!(path.is_file(), "nothing lies at {}", path.display());
@@ -152,7 +151,7 @@ impl Assistant {
 
     fn import(&mut self, path: &str) -> Result<String> {
         let reply = self.ask("artifact_import", json!({"root": "reads", "path": path}))?;
-        Ok(plain(&reply.structured["artifact_id"]))
+        Ok(plain(&reply.structured["artifacts"][0]["artifact_id"]))
     }
 
     /// Calls a tool and shows question and answer.

@@ -94,6 +94,7 @@ fn limit_code(limit: Limit) -> &'static str {
         Limit::Outputs => "limit_outputs",
         Limit::OutputBytes => "limit_output_bytes",
         Limit::Table => "limit_table",
+        Limit::Instances => "limit_instances",
     }
 }
 
@@ -108,7 +109,8 @@ fn limit_advice(limit: Limit) -> &'static str {
         | Limit::Handles
         | Limit::DecodedBytes
         | Limit::Outputs
-        | Limit::OutputBytes => "the operator can raise this limit under [limits.guest]",
+        | Limit::OutputBytes
+        | Limit::Instances => "the operator can raise this limit under [limits.guest]",
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod protocol;
+pub mod runner;
 
 pub use client::{Compiled, GuestError, InputFile, LoadError, RunEvents, RunOutcome, Sandbox};
 pub mod profile;

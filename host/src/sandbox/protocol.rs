@@ -1,8 +1,28 @@
 //! What host and runner say to each other: frames of JSON over one socket, descriptors beside.
+//!
+//! A frame is eight bytes (length of the body, number of descriptors; both u32, little-endian),
+//! the body, and one byte for each [`DESCRIPTORS_A_MESSAGE`] descriptors, which travel with it.
+//! Only the client sends descriptors. A runner answers one [`Request`] and exits.
 
 use std::time::Duration;
 
+use helix_ids::ArtifactType;
 use serde::{Deserialize, Serialize};
+
+use crate::contract::raw;
+
+/// Largest body of a frame. A runner may have been taken over by its guest: without this cap it
+/// could make the host allocate whatever it likes (invariant I-9).
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Descriptors that travel in one message. The kernel's own limit is 253.
+pub const DESCRIPTORS_A_MESSAGE: usize = 200;
+
+/// Most descriptors that one frame may bring.
+pub const DESCRIPTORS_MAX: usize = 16_384;
+
+/// Most bytes that [`Request::Head`] gives: base64 of it fits in a frame.
+pub const HEAD_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// Caps on inspection and compilation. From `[limits.compile]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +95,7 @@ pub enum Limit {
     Outputs,
     OutputBytes,
     Table,
+    Instances,
 }
 
 /// A whole-file check's answer.
@@ -83,4 +104,117 @@ pub enum Limit {
 pub enum Verdict {
     Good,
     Bad { reason: String, offset: Option<u64> },
+}
+
+/// An input's place in a call; its descriptor stands at the same position.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputSlot {
+    pub role: String,
+    pub index: u32,
+}
+
+/// What a runner is asked, once. The descriptors that come with it stand in the comments.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// The component.
+    Inspect { limits: CompileLimits },
+    /// The component; an empty file for the compiled form.
+    Compile { limits: CompileLimits },
+    /// The compiled form.
+    Describe { limits: GuestLimits },
+    /// The compiled form.
+    Plan { limits: GuestLimits, call: raw::Call },
+    /// The compiled form; each input, in the order of `inputs`.
+    Run { limits: GuestLimits, call: raw::Call, roles: Vec<String>, inputs: Vec<InputSlot> },
+    /// The file.
+    Check { artifact_type: ArtifactType },
+    /// The file.
+    Head { max_bytes: u64 },
+}
+
+/// The client's answer to [`Event::Create`]: a file comes with it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Created {}
+
+/// What a runner says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// First of all: under which engine and configuration code is compiled here.
+    Hello {
+        engine: String,
+    },
+    Log {
+        level: String,
+        text: String,
+    },
+    Progress {
+        done: u64,
+        total: Option<u64>,
+        text: String,
+    },
+    /// A file is needed for an output; the runner waits for [`Created`].
+    Create {
+        role: String,
+        key: String,
+    },
+    /// Last of all.
+    Done(Box<Done>),
+}
+
+/// How a request ended.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Done {
+    Inspected(Inspection),
+    Compiled(Inspection),
+    Described(raw::Manifest),
+    Planned(raw::Proposal),
+    Ran(Ran),
+    Checked(Verdict),
+    /// Base64.
+    Head(String),
+    /// The component breaks a rule.
+    Refused {
+        code: String,
+        message: String,
+    },
+    /// The guest's execution ended otherwise than by an answer.
+    Failed {
+        failure: Failure,
+        usage: Usage,
+    },
+    /// Ours.
+    Fault {
+        message: String,
+    },
+}
+
+/// A run that returned a report.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ran {
+    pub report: raw::Report,
+    pub outputs: Vec<Written>,
+    pub opened: Vec<InputSlot>,
+    pub usage: Usage,
+}
+
+/// What stands in an output's file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    pub role: String,
+    pub key: String,
+    pub finished: bool,
+    pub size_bytes: u64,
+}
+
+/// Why an execution did not answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    Tool(raw::ToolError),
+    Trap { code: String, message: String },
+    Input { role: String, index: u32, offset: u64, reason: String },
+    Limit { limit: Limit, message: String },
 }

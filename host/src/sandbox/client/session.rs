@@ -1,0 +1,172 @@
+//! One runner and the socket to it. Dropping a session kills its runner.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::pool::Reaper;
+use crate::sandbox::protocol::{DESCRIPTORS_A_MESSAGE, Event, FRAME_BYTES_MAX};
+
+/// How long a runner may take to exit once it has closed its socket.
+const EXIT_WALL: Duration = Duration::from_secs(2);
+
+/// Why a runner gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    #[error("the runner cannot be started: {0}")]
+    Start(#[source] io::Error),
+    #[error("the runner was lost{}", .signal.map(|signal| format!(" (signal {signal})")).unwrap_or_default())]
+    Died { signal: Option<i32> },
+    #[error("the runner was lost: its socket failed: {0}")]
+    Socket(#[source] io::Error),
+    #[error("the runner spoke out of turn")]
+    OutOfTurn,
+    #[error("a file for an output cannot be made: {0}")]
+    Output(#[source] io::Error),
+    #[error("the time is over")]
+    Wall,
+}
+
+/// A process that is killed and reaped when it is dropped.
+pub struct Process {
+    child: Option<Child>,
+    reaper: Reaper,
+}
+
+impl Process {
+    pub fn new(child: Child, reaper: Reaper) -> Self {
+        Self { child: Some(child), reaper }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have exited already; then there is nothing to kill, only to reap.
+            drop(child.kill());
+            self.reaper.reap(child);
+        }
+    }
+}
+
+/// A runner that has been started, and the host's end of its socket.
+pub struct Session {
+    process: Process,
+    stream: UnixStream,
+    /// What it compiles for, once it has said so.
+    pub engine: String,
+    /// Held while the runner has work; a spare has none.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Session {
+    /// Takes over a started process and waits until it speaks.
+    pub async fn begin(process: Process, stream: std::os::unix::net::UnixStream) -> Result<Self, Lost> {
+        stream.set_nonblocking(true).map_err(Lost::Socket)?;
+        let stream = UnixStream::from_std(stream).map_err(Lost::Socket)?;
+        let mut session = Self { process, stream, engine: String::new(), permit: None };
+        match session.next().await? {
+            Event::Hello { engine } => session.engine = engine,
+            _ => return Err(Lost::OutOfTurn),
+        }
+        Ok(session)
+    }
+
+    /// This session, unless its runner died while it waited for work.
+    pub fn if_alive(mut self) -> Option<Self> {
+        self.process.ended().is_none().then_some(self)
+    }
+
+    pub fn hold(&mut self, permit: OwnedSemaphorePermit) {
+        self.permit = Some(permit);
+    }
+
+    /// Sends a message and its descriptors.
+    pub async fn send<T: Serialize>(&mut self, message: &T, files: &[BorrowedFd<'_>]) -> Result<(), Lost> {
+        let sent = self.try_send(message, files).await;
+        match sent {
+            Ok(()) => Ok(()),
+            // A runner that has died says more by its signal than by a broken socket.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(self.died().await),
+            Err(error) => Err(Lost::Socket(error)),
+        }
+    }
+
+    async fn try_send<T: Serialize>(&mut self, message: &T, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let body = serde_json::to_vec(message)?;
+        let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+        let count = u32::try_from(files.len()).map_err(io::Error::other)?;
+        let mut frame = Vec::with_capacity(8 + body.len());
+        frame.extend_from_slice(&length.to_le_bytes());
+        frame.extend_from_slice(&count.to_le_bytes());
+        frame.extend_from_slice(&body);
+        self.stream.write_all(&frame).await?;
+        for batch in files.chunks(DESCRIPTORS_A_MESSAGE) {
+            self.stream.async_io(Interest::WRITABLE, || send_descriptors(&self.stream, batch)).await?;
+        }
+        Ok(())
+    }
+
+    /// The next thing that the runner says.
+    pub async fn next(&mut self) -> Result<Event, Lost> {
+        match self.receive().await {
+            Ok(event) => Ok(event),
+            Err(error) => match error.kind() {
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Err(self.died().await),
+                io::ErrorKind::InvalidData => Err(Lost::OutOfTurn),
+                _ => Err(Lost::Socket(error)),
+            },
+        }
+    }
+
+    async fn receive<T: DeserializeOwned>(&mut self) -> io::Result<T> {
+        let length = self.stream.read_u32_le().await?;
+        let descriptors = self.stream.read_u32_le().await?;
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        if length > FRAME_BYTES_MAX || descriptors != 0 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).await?;
+        serde_json::from_slice(&body).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// What a runner died of. It closed its socket, so it is about to be gone.
+    async fn died(&mut self) -> Lost {
+        use std::os::unix::process::ExitStatusExt;
+        let gone = async {
+            loop {
+                if let Some(status) = self.process.ended() {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let status = tokio::time::timeout(EXIT_WALL, gone).await;
+        Lost::Died { signal: status.ok().and_then(|status| status.signal()) }
+    }
+}
+
+fn send_descriptors(stream: &UnixStream, files: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_A_MESSAGE))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(files)) {
+        return Err(io::Error::other("too many descriptors for one message"));
+    }
+    rustix::net::sendmsg(stream, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! The child's half: one request, one answer, and out.
+//!
+//! The process has an empty environment, `/` as its folder, and no descriptor but its socket and
+//! what comes over it (invariant I-3). It dies with the host, and never leaves a core.
+
+mod ahead;
+mod channel;
+mod check;
+mod decode;
+mod engine;
+mod guest;
+mod inspect;
+mod process;
+mod refusal;
+mod state;
+mod stop;
+mod v1;
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+
+use base64::Engine as _;
+use wasmtime::Engine;
+
+use self::channel::Channel;
+use self::guest::Question;
+use self::refusal::Refusal;
+use crate::sandbox::protocol::{CompileLimits, Done, Event, GuestLimits, HEAD_BYTES_MAX, Request};
+
+pub use inspect::{EXPORTS, IMPORTS};
+
+/// Stack for host code around and below the guest's own.
+const HOST_STACK_BYTES: usize = 8 * 1024 * 1024;
+
+/// Largest wasm stack that a policy can give.
+const WASM_STACK_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What `helixmcp runner` does.
+pub fn main() -> ExitCode {
+    let served = process::harden().and_then(|()| serve());
+    // Nobody would read a message: the host sees how the process ended.
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn serve() -> std::io::Result<()> {
+    let panics = process::catch_panics();
+    let mut channel = Channel::from_stdin()?;
+    // Made before there is a request, so that a spare runner has it ready.
+    let engine = engine::engine(engine::STACK_BYTES).map_err(std::io::Error::other)?;
+    channel.send(&Event::Hello { engine: engine::fingerprint(&engine) })?;
+    let Ok((request, descriptors)) = channel.receive::<Request>() else {
+        // The host let go of a spare.
+        return Ok(());
+    };
+    let stack_bytes = wasm_stack_bytes(&request) + HOST_STACK_BYTES;
+    let answer = move || {
+        let caught =
+            std::panic::catch_unwind(AssertUnwindSafe(|| answer(engine, request, descriptors, channel)));
+        caught.ok()
+    };
+    let thread = std::thread::Builder::new().name("guest".into()).stack_size(stack_bytes).spawn(answer)?;
+    match thread.join() {
+        Ok(Some((done, mut channel))) => channel.send(&Event::Done(Box::new(done))),
+        Ok(None) | Err(_) => {
+            let message = format!("the runner panicked: {}", panics.last());
+            Channel::from_stdin()?.send(&Event::Done(Box::new(Done::Fault { message })))
+        }
+    }
+}
+
+fn wasm_stack_bytes(request: &Request) -> usize {
+    match request {
+        Request::Describe { limits } | Request::Plan { limits, .. } | Request::Run { limits, .. } => {
+            usize::try_from(limits.stack_bytes).unwrap_or(usize::MAX).clamp(64 * 1024, WASM_STACK_BYTES_MAX)
+        }
+        Request::Inspect { .. } | Request::Compile { .. } | Request::Check { .. } | Request::Head { .. } => {
+            engine::STACK_BYTES
+        }
+    }
+}
+
+fn answer(engine: Engine, request: Request, descriptors: Vec<OwnedFd>, channel: Channel) -> (Done, Channel) {
+    let stack_bytes = wasm_stack_bytes(&request);
+    let mut descriptors = descriptors.into_iter();
+    let Some(first) = descriptors.next() else {
+        return (Done::Fault { message: "the request came without its file".into() }, channel);
+    };
+    let ask = |limits: GuestLimits, question, channel| {
+        if let Err(message) = process::limit_guest(&limits) {
+            return (Done::Fault { message }, channel);
+        }
+        match engine_for(engine.clone(), stack_bytes) {
+            Ok(engine) => guest::ask(&engine, &first, limits, channel, question),
+            Err(error) => (Done::Fault { message: format!("no engine: {error}") }, channel),
+        }
+    };
+    match request {
+        Request::Describe { limits } => ask(limits, Question::Describe, channel),
+        Request::Plan { limits, call } => ask(limits, Question::Plan(call), channel),
+        Request::Run { limits, call, roles, inputs } => {
+            let files = descriptors.collect();
+            ask(limits, Question::Run { call, roles, inputs, files }, channel)
+        }
+        Request::Inspect { limits } => (inspect(first, &limits), channel),
+        Request::Compile { limits } => (compile(&engine, first, descriptors.next(), &limits), channel),
+        Request::Check { artifact_type } => {
+            (done(check::check(first, artifact_type).map(Done::Checked)), channel)
+        }
+        Request::Head { max_bytes } => {
+            let head = check::head(first, max_bytes.min(HEAD_BYTES_MAX));
+            let text = head.map(|bytes| base64::engine::general_purpose::STANDARD.encode(bytes));
+            (done(text.map(Done::Head)), channel)
+        }
+    }
+}
+
+/// The engine that is ready, unless policy wants another stack: that is no part of a compiled
+/// form, so its code runs under either.
+fn engine_for(ready: Engine, stack_bytes: usize) -> wasmtime::Result<Engine> {
+    if stack_bytes == engine::STACK_BYTES { Ok(ready) } else { engine::engine(stack_bytes) }
+}
+
+fn inspect(component: OwnedFd, limits: &CompileLimits) -> Done {
+    done(read_component(component, limits).map(|component| match inspect::inspect(&component, limits) {
+        Ok(inspection) => Done::Inspected(inspection),
+        Err(Refusal { code, message }) => Done::Refused { code: code.to_owned(), message },
+    }))
+}
+
+fn compile(engine: &Engine, component: OwnedFd, target: Option<OwnedFd>, limits: &CompileLimits) -> Done {
+    let component = match read_component(component, limits) {
+        Ok(component) => component,
+        Err(message) => return Done::Fault { message },
+    };
+    let Some(target) = target else { return Done::Fault { message: "no file to compile into".into() } };
+    let inspection = match inspect::inspect(&component, limits) {
+        Ok(inspection) => inspection,
+        Err(Refusal { code, message }) => return Done::Refused { code: code.to_owned(), message },
+    };
+    match guest::compile(engine, &component, target) {
+        Ok(()) => Done::Compiled(inspection),
+        Err(error) => Done::Refused {
+            code: "compile_failed".to_owned(),
+            message: format!("does not compile: {}", error.root_cause()),
+        },
+    }
+}
+
+/// Reads a component under the limits that hold for looking at one.
+fn read_component(component: OwnedFd, limits: &CompileLimits) -> Result<Vec<u8>, String> {
+    process::limit_compilation(limits)?;
+    let file = File::from(component);
+    let fault = |error: std::io::Error| format!("the component cannot be read: {error}");
+    let length = file.metadata().map_err(fault)?.len();
+    // One more than allowed is enough to be refused for its size.
+    let length = length.min(limits.component_bytes.saturating_add(1));
+    let mut bytes = vec![0; usize::try_from(length).map_err(|error| error.to_string())?];
+    file.read_exact_at(&mut bytes, 0).map_err(fault)?;
+    Ok(bytes)
+}
+
+fn done(result: Result<Done, String>) -> Done {
+    result.unwrap_or_else(|message| Done::Fault { message })
+}

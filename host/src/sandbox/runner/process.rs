@@ -1,0 +1,84 @@
+//! The walls that the runner puts around itself before it hears of a guest.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Resource, Rlimit, Signal};
+
+use crate::sandbox::protocol::{CompileLimits, GuestLimits};
+
+/// Memory of a runner beside its guest's: engine, decoders, buffers, stacks.
+const HOST_BYTES: u64 = 768 * 1024 * 1024;
+
+/// Makes this process one that holds nothing and leaves nothing.
+pub fn harden() -> std::io::Result<()> {
+    // Whoever started the host may have leaked descriptors into it, and so to here.
+    close_descriptors()?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    set(Resource::Core, 0)?;
+    // Inputs come as descriptors, and a role may have many.
+    let most = rustix::process::getrlimit(Resource::Nofile).maximum;
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })?;
+    Ok(())
+}
+
+/// Closes everything but standard input, output and error.
+#[expect(unsafe_code, reason = "a descriptor that nobody owns can only be closed by its number")]
+fn close_descriptors() -> std::io::Result<()> {
+    let mut inherited = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+        inherited.extend(number.filter(|number| *number > 2));
+    }
+    for number in inherited {
+        // The listing's own descriptor is among them and closed by now.
+        if std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_err() {
+            continue;
+        }
+        // SAFETY: this runs first in the process and on its only thread, so nothing in it has
+        // opened a descriptor yet, and whoever opened this one is another program.
+        drop(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+    Ok(())
+}
+
+/// Limits for looking at and compiling a component: both cost what its author likes, and the
+/// compiler has no budget of its own. Going past them ends the process, which the host reports
+/// as `compile_limit`.
+pub fn limit_compilation(limits: &CompileLimits) -> Result<(), String> {
+    let fault = |error: rustix::io::Errno| format!("the limits cannot be set: {error}");
+    set(Resource::As, limits.memory_bytes).map_err(fault)?;
+    set(Resource::Cpu, limits.cpu.as_secs().max(1)).map_err(fault)
+}
+
+/// Memory of the whole process, for what the engine does not count. Address space cannot be
+/// limited here: the engine reserves more than 4 GiB for each memory.
+pub fn limit_guest(limits: &GuestLimits) -> Result<(), String> {
+    let bytes = limits.memory_bytes.saturating_add(limits.stack_bytes).saturating_add(HOST_BYTES);
+    set(Resource::Data, bytes).map_err(|error| format!("the limits cannot be set: {error}"))
+}
+
+fn set(resource: Resource, most: u64) -> rustix::io::Result<()> {
+    rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+}
+
+/// What the last panic said.
+pub struct Panics(Arc<Mutex<String>>);
+
+impl Panics {
+    pub fn last(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Keeps panic messages instead of printing them: there is nowhere to print to.
+pub fn catch_panics() -> Panics {
+    let last = Arc::new(Mutex::new(String::new()));
+    let kept = Arc::clone(&last);
+    std::panic::set_hook(Box::new(move |panic| {
+        let mut message = panic.to_string();
+        message.truncate(message.floor_char_boundary(2048));
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = message;
+    }));
+    Panics(last)
+}
