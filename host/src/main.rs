@@ -1,3 +1,5 @@
+//! The binary: a runner when its parent says so, else the command line.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -5,5 +7,5 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|command| command == "runner") {
         return helixmcp::sandbox::runner::main();
     }
-    ExitCode::SUCCESS
+    helixmcp::cli::main()
 }

@@ -67,7 +67,7 @@ pub fn open_beneath(root: &Path, relative: &str) -> Result<File, ArtifactError> 
 /// As [`open_beneath`]; `import_folder_too_large` for a folder with very many entries.
 pub fn list_beneath(root: &Path, relative: &str) -> Result<Vec<RootEntry>, ArtifactError> {
     let root = open_root(root)?;
-    let inside = relative != "" && relative != ".";
+    let inside = !relative.is_empty() && relative != ".";
     if inside {
         check_path(relative, IMPORT_DENIED)?;
     }

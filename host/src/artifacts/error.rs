@@ -15,7 +15,7 @@ pub enum ArtifactError {
     Full { floor_bytes: u64 },
     #[error("the bytes hash to {actual}, not {expected}")]
     Unexpected { expected: Digest, actual: Digest },
-    /// A path that the door does not let through; `code` is lower snake_case.
+    /// A path that the door does not let through; `code` is lower `snake_case`.
     #[error("{message}")]
     Path { code: &'static str, message: String },
     #[error("the file changed while it was read")]

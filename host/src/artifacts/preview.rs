@@ -54,7 +54,7 @@ fn push_escaped(shown: &mut String, character: char) {
     }
 }
 
-/// What a PNG's header says; named as in the original HelixMCP.
+/// What a PNG's header says; named as in the original `HelixMCP`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PngFacts {
     /// Always `PNG`.

@@ -122,6 +122,9 @@ const MAGIC: &[(&[u8], ArtifactType)] = &[
     (b"BCF\x02", ArtifactType::Bcf),
 ];
 
+/// A test of the first bytes.
+type Test = fn(&[u8]) -> bool;
+
 /// What the bytes alone speak for.
 fn content(head: &[u8]) -> ArtifactType {
     let head = cut(head);
@@ -131,7 +134,7 @@ fn content(head: &[u8]) -> ArtifactType {
     if gzip::is_gzip(head) {
         return gzip::content(head);
     }
-    let tests: [(fn(&[u8]) -> bool, ArtifactType); 12] = [
+    let tests: [(Test, ArtifactType); 12] = [
         (<[u8]>::is_empty, ArtifactType::Text),
         (text::is_vcf, ArtifactType::Vcf),
         (text::is_fastq, ArtifactType::Fastq),

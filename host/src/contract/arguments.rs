@@ -247,6 +247,16 @@ fn parse_params(tool: &Tool, mut params: Value) -> Result<CanonicalJson, Argumen
 
 /// What a schema said, with the caller's own value capped and escaped.
 fn refused(error: &ValidationError<'_>) -> ArgumentError {
+    // Of a choice between schemas, the error that lies deepest is of the one that was meant.
+    if let ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } =
+        error.kind()
+    {
+        let depth = |error: &ValidationError<'_>| error.instance_path().as_str().len();
+        let deepest = context.iter().flatten().max_by_key(|inner| depth(inner));
+        if let Some(inner) = deepest.filter(|inner| depth(inner) > depth(error)) {
+            return refused(inner);
+        }
+    }
     let mut pointer = error.instance_path().to_string();
     let (code, reason) = match error.kind() {
         ValidationErrorKind::Required { property } => {
@@ -360,3 +370,7 @@ pub(super) fn fill_defaults(value: &mut Value, schema: &Value, root: &Value) {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
+
+#[cfg(test)]
+#[path = "arguments_tests.rs"]
+mod tests;

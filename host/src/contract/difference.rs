@@ -118,7 +118,7 @@ mod tests {
             (
                 |m| {
                     m.tools[0].params_schema =
-                        m.tools[0].params_schema.replace("\"default\":5", "\"default\":6")
+                        m.tools[0].params_schema.replace("\"default\":5", "\"default\":6");
                 },
                 "tool fastq_stats: params schema: top: ",
             ),

@@ -104,3 +104,5 @@ impl Count {
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+mod tests;

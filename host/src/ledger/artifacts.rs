@@ -58,7 +58,12 @@ impl Ledger {
                 let now_ms = Self::now_ms();
                 insert_artifact(connection, &new, None, &event.caller, now_ms).await?;
                 let mut chain = Chain::find(connection, event.project.to_string()).await?;
-                chain.append(connection, now_ms, event.kind, &super::records::event_body(&event)).await?;
+                let mut body = super::records::event_body(&event);
+                // `fsck` asks for it of every artifact that is no run's output.
+                if let Some(members) = body.as_object_mut() {
+                    members.insert("artifact".to_owned(), new.id.to_string().into());
+                }
+                chain.append(connection, now_ms, event.kind, &body).await?;
                 let row = sqlx::query(select_artifact!("WHERE a.id = $1"))
                     .bind(new.id.to_string())
                     .fetch_one(connection)

@@ -4,6 +4,7 @@
 use helix_ids::Digest;
 use serde_json::{Value, json};
 
+use super::column::stored;
 use super::{Failure, NewAttempt, NewRun, Used};
 
 /// The first event of a run's chain.
@@ -70,8 +71,8 @@ pub(super) fn ended(ordinal: u32, used: &Used, end: &End<'_>) -> Value {
         "result": end.result.map(hashed),
         "summary": end.summary.map(hashed),
         "used": {
-            "fuel": used.fuel.to_string(), "log_dropped_bytes": used.log_dropped_bytes.to_string(),
-            "memory_bytes": used.memory_bytes.to_string(), "wall_ms": used.wall_ms.to_string(),
+            "fuel": stored(used.fuel).to_string(), "log_dropped_bytes": stored(used.log_dropped_bytes).to_string(),
+            "memory_bytes": stored(used.memory_bytes).to_string(), "wall_ms": stored(used.wall_ms).to_string(),
         },
     })
 }

@@ -3,7 +3,7 @@
 /// Why the ledger did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// SQLite or the disk: look at the cause.
+    /// `SQLite` or the disk: look at the cause.
     #[error("cannot {what}")]
     Database {
         what: &'static str,

@@ -51,7 +51,7 @@ struct Inner {
 }
 
 impl Ledger {
-    /// Opens or makes `path`, brings its schema up to date and checks SQLite's version.
+    /// Opens or makes `path`, brings its schema up to date and checks `SQLite`'s version.
     ///
     /// # Errors
     /// [`LedgerError`].

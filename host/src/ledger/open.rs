@@ -1,4 +1,4 @@
-//! Opening the database: where it may lie, which SQLite, which settings, which schema.
+//! Opening the database: where it may lie, which `SQLite`, which settings, which schema.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -16,7 +16,7 @@ use super::place::refuse_network_file_system;
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
-/// The first SQLite without the race that could reset a WAL which was still being read.
+/// The first `SQLite` without the race that could reset a WAL which was still being read.
 const SQLITE_VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 
 /// How long a statement waits while another process (a backup, a shell) holds the file.
@@ -103,7 +103,7 @@ pub(super) async fn check_schema(pool: &SqlitePool) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Sets what durability rests on and reads each setting back: SQLite ignores in silence what it
+/// Sets what durability rests on and reads each setting back: `SQLite` ignores in silence what it
 /// does not know or cannot do.
 async fn configure(connection: &mut SqliteConnection, access: Access) -> Result<(), sqlx::Error> {
     let busy_ms = BUSY_TIMEOUT.as_millis().to_string();

@@ -1,4 +1,4 @@
-//! Which file systems SQLite can trust: its locks and its shared memory need a local one.
+//! Which file systems `SQLite` can trust: its locks and its shared memory need a local one.
 
 use std::path::Path;
 

@@ -1,7 +1,8 @@
 //! What is only written down: components' manifests, denials, events.
 
-use helix_ids::{DenialId, Digest};
+use helix_ids::{DenialId, Digest, ProjectId};
 use serde_json::{Value, json};
+use sqlx::SqliteConnection;
 
 use super::chain::{Chain, event_row};
 use super::error::database;
@@ -57,8 +58,9 @@ impl Ledger {
         self.write(move |connection| {
             Box::pin(async move {
                 let now_ms = Self::now_ms();
-                let [caller, rule, message] = [&denial.caller, &denial.rule, &denial.message].map(capped);
-                let tool = denial.tool.as_ref().map(capped);
+                let [caller, rule, message] =
+                    [&denial.caller, &denial.rule, &denial.message].map(|text| capped(text));
+                let tool = denial.tool.as_deref().map(capped);
                 let sql = "INSERT INTO denials (id, at_ms, project, caller, tool, rule, line, code, message)
                            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
                 sqlx::query(sql)
@@ -74,7 +76,7 @@ impl Ledger {
                     .execute(&mut *connection)
                     .await
                     .map_err(database("record a denial"))?;
-                let Some(project) = denial.project else { return Ok(id) };
+                let Some(project) = known_project(connection, denial.project).await? else { return Ok(id) };
                 let body = json!({
                     "caller": caller, "code": denial.code, "denial": id, "line": denial.line,
                     "message": message, "rule": rule, "tool": tool,
@@ -126,6 +128,19 @@ pub(super) fn event_body(event: &NewEvent) -> Value {
     }
 }
 
-fn capped(text: &String) -> String {
+/// A denied caller may have named a project that does not exist; such a one has no chain.
+async fn known_project(
+    connection: &mut SqliteConnection,
+    project: Option<ProjectId>,
+) -> Result<Option<ProjectId>, LedgerError> {
+    let found = sqlx::query("SELECT 1 FROM projects WHERE id = $1")
+        .bind(project.map(|project| project.to_string()))
+        .fetch_optional(connection)
+        .await
+        .map_err(database("look for a project"))?;
+    Ok(project.filter(|_| found.is_some()))
+}
+
+fn capped(text: &str) -> String {
     text.chars().take(TEXT_CHARS_MAX).collect()
 }

@@ -110,7 +110,7 @@ pub struct OutputRow {
 pub struct Failure {
     /// `tool`, `trap`, `input`, `gate`, `limit`, `fault`, `denied`.
     pub class: String,
-    /// Reason code, lower snake_case.
+    /// Reason code, lower `snake_case`.
     pub code: String,
     pub message: String,
     pub advice: String,
@@ -199,7 +199,7 @@ pub struct NewDenial {
 #[derive(Clone, Debug)]
 pub struct NewEvent {
     pub project: ProjectId,
-    /// Lower snake_case, e.g. `artifact_imported`.
+    /// Lower `snake_case`, e.g. `artifact_imported`.
     pub kind: &'static str,
     pub caller: String,
     pub body: serde_json::Value,

@@ -11,6 +11,8 @@ use helix_ids::name::is_invisible;
 use helix_ids::{Digest, ProjectName, RootName, ToolpackName};
 use toml::Spanned;
 
+use crate::contract::text::shown;
+
 use super::limits::{CALLER_KEYS, COMPILE_KEYS, GUEST_KEYS, HOST_KEYS, Key};
 use super::raw::{
     Amount, RawComponent, RawDeny, RawExportRoot, RawFile, RawImportRoot, RawLimits, RawNames, RawProject,
@@ -92,9 +94,11 @@ impl<'t> Reader<'t> {
         self.place(spanned.span().start).0
     }
 
-    fn problem(&mut self, span: Range<usize>, message: impl Into<String>) {
+    /// A message may repeat what the file says, so it is escaped.
+    fn problem(&mut self, span: Range<usize>, message: impl AsRef<str>) {
         let (line, column) = self.place(span.start);
-        self.problems.push(PolicyProblem { line, column, message: message.into() });
+        let message = shown(message.as_ref(), 1000);
+        self.problems.push(PolicyProblem { line, column, message });
     }
 
     fn unbuilt(&mut self, key: &str, value: &Unbuilt) {
@@ -370,7 +374,9 @@ impl<'t> Reader<'t> {
         let value = match (amount.get_ref(), unit) {
             (Amount::Number(number), Unit::Count) => u64::try_from(*number).ok().filter(|number| *number > 0),
             (Amount::Text(text), Unit::Bytes | Unit::Time) => unit.parse(text),
-            (Amount::Number(_), Unit::Bytes | Unit::Time) | (Amount::Text(_), Unit::Count) => None,
+            (Amount::Number(_), Unit::Bytes | Unit::Time)
+            | (Amount::Text(_), Unit::Count)
+            | (Amount::Other, Unit::Count | Unit::Bytes | Unit::Time) => None,
         };
         match value {
             Some(value) if value <= max => return Some(value),

@@ -327,4 +327,6 @@ fn default_denial(code: &'static str, message: String) -> Denial {
 #[cfg(test)]
 pub(crate) mod fixtures;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

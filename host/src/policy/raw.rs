@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
@@ -115,10 +115,11 @@ pub(super) struct RawDeny {
     pub kill_running: Unbuilt,
 }
 
-/// A count, or a text with a unit.
+/// A count, a text with a unit, or something that no limit is.
 pub(super) enum Amount {
     Number(i64),
     Text(String),
+    Other,
 }
 
 /// `true` or a word.
@@ -136,7 +137,7 @@ pub(super) enum RawNames {
 impl<'de> Deserialize<'de> for Amount {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Expected;
-        impl Visitor<'_> for Expected {
+        impl<'de> Visitor<'de> for Expected {
             type Value = Amount;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,6 +150,24 @@ impl<'de> Deserialize<'de> for Amount {
 
             fn visit_str<E>(self, value: &str) -> Result<Amount, E> {
                 Ok(Amount::Text(value.to_owned()))
+            }
+
+            fn visit_f64<E>(self, _value: f64) -> Result<Amount, E> {
+                Ok(Amount::Other)
+            }
+
+            fn visit_bool<E>(self, _value: bool) -> Result<Amount, E> {
+                Ok(Amount::Other)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Amount, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Amount::Other)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Amount, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Amount::Other)
             }
         }
         deserializer.deserialize_any(Expected)

@@ -5,7 +5,7 @@ use std::io::Read;
 use flate2::read::MultiGzDecoder;
 use helix_ids::ArtifactType;
 
-use super::{HEAD_BYTES_MAX, table, text};
+use super::{HEAD_BYTES_MAX, Test, table, text};
 
 pub(super) fn is_gzip(head: &[u8]) -> bool {
     head.starts_with(b"\x1f\x8b\x08")
@@ -34,7 +34,7 @@ pub(super) fn content(head: &[u8]) -> ArtifactType {
     {
         return *known;
     }
-    let tests: [(fn(&[u8]) -> bool, ArtifactType); 4] = [
+    let tests: [(Test, ArtifactType); 4] = [
         (text::is_vcf, ArtifactType::VcfGz),
         (text::is_fastq, ArtifactType::FastqGz),
         (text::is_fasta, ArtifactType::FastaGz),

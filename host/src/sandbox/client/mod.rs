@@ -140,6 +140,11 @@ impl Sandbox {
         Self { pool: Pool::new(runner_exe, runners_max), cache: Cache::new(cache_dir, key) }
     }
 
+    /// Process ids of the runners that live or are not reaped yet.
+    pub fn runners(&self) -> Vec<u32> {
+        self.pool.processes()
+    }
+
     /// Looks at a component without compiling it.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! Starts runners: one ahead of need, and no more at work than policy allows.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, MutexGuard, PoisonError, mpsc};
 
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
@@ -26,6 +27,7 @@ pub struct Pool {
     spare: Mutex<Option<Session>>,
     engine: OnceCell<String>,
     at_work: Arc<Semaphore>,
+    reaper: Reaper,
 }
 
 impl Pool {
@@ -33,9 +35,10 @@ impl Pool {
         let (orders, ordered) = mpsc::channel::<()>();
         let (started, ready) = tokio::sync::mpsc::unbounded_channel();
         let reaper = Reaper::start();
+        let thread_reaper = reaper.clone();
         let start = move || {
             for () in ordered {
-                if started.send(start(&runner_exe, &reaper)).is_err() {
+                if started.send(start(&runner_exe, &thread_reaper)).is_err() {
                     return;
                 }
             }
@@ -49,7 +52,13 @@ impl Pool {
             spare: Mutex::new(None),
             engine: OnceCell::new(),
             at_work: Arc::new(Semaphore::new(runners_max.max(1))),
+            reaper,
         }
+    }
+
+    /// Process ids of all runners that live or are not reaped yet.
+    pub fn processes(&self) -> Vec<u32> {
+        self.reaper.processes().iter().copied().collect()
     }
 
     /// A runner for one request, when there is room for one more.
@@ -105,30 +114,42 @@ fn start(runner_exe: &Path, reaper: &Reaper) -> Started {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
+    reaper.processes().insert(child.id());
     Ok((Process::new(child, reaper.clone()), ours))
 }
 
 /// Waits for killed runners on a thread of its own, so that none stays as a zombie and nobody
 /// waits for the kernel to take back a guest's memory.
 #[derive(Clone)]
-pub struct Reaper(mpsc::Sender<Child>);
+pub struct Reaper {
+    killed: mpsc::Sender<Child>,
+    processes: Arc<std::sync::Mutex<BTreeSet<u32>>>,
+}
 
 impl Reaper {
     fn start() -> Self {
         let (sender, killed) = mpsc::channel::<Child>();
+        let reaper = Self { killed: sender, processes: Arc::default() };
+        let processes = Arc::clone(&reaper.processes);
         let reap = move || {
             for mut child in killed {
                 drop(child.wait());
+                processes.lock().unwrap_or_else(PoisonError::into_inner).remove(&child.id());
             }
         };
         drop(std::thread::Builder::new().name("reaper".into()).spawn(reap));
-        Self(sender)
+        reaper
+    }
+
+    fn processes(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn reap(&self, child: Child) {
         // Without its thread there is nothing better than to wait here.
-        if let Err(mpsc::SendError(mut child)) = self.0.send(child) {
+        if let Err(mpsc::SendError(mut child)) = self.killed.send(child) {
             drop(child.wait());
+            self.processes().remove(&child.id());
         }
     }
 }

@@ -5,7 +5,8 @@
 //! under the runner's own limits on processor time and memory.
 
 use wasmparser::{
-    CanonicalFunction, CanonicalOption, Encoding, Instance, Parser, Payload, Validator, WasmFeatures,
+    CanonicalFunction, CanonicalOption, ComponentTypeRef, Encoding, Instance, Parser, Payload, TypeBounds,
+    Validator, WasmFeatures,
 };
 use wit_parser::{Resolve, SourceMap};
 
@@ -141,9 +142,12 @@ impl Counts {
             }
             Payload::ComponentImportSection(imports) => {
                 self.component_imports += u64::from(imports.count());
-                let names = imports.clone().into_iter().flatten().map(|import| import.name.name.to_owned());
+                // A world that uses records of `types` imports their names as well: each is only
+                // another word for a type that is there already, and gives nothing.
+                let alias = |ty: &ComponentTypeRef| matches!(ty, ComponentTypeRef::Type(TypeBounds::Eq(_)));
+                let names = imports.clone().into_iter().flatten().filter(|import| !alias(&import.ty));
                 if depth == 1 {
-                    self.imports.extend(names);
+                    self.imports.extend(names.map(|import| import.name.name.to_owned()));
                 }
             }
             Payload::ComponentExportSection(exports) if depth == 1 => {

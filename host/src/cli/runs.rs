@@ -1,0 +1,24 @@
+//! A stand-in until the command is merged.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::cli::Settings;
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum RunsCommand {
+    #[command(hide = true)]
+    None,
+}
+
+pub async fn run(
+    command: RunsCommand,
+    _settings: &Settings,
+    _out: &mut dyn Write,
+) -> anyhow::Result<ExitCode> {
+    match command {
+        RunsCommand::None => anyhow::bail!("not merged"),
+    }
+}

@@ -1,0 +1,149 @@
+//! Edits of the file behind our back, and places where the file may not lie.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::ledger::LedgerError;
+
+/// A ledger with something of everything.
+async fn full() -> World {
+    let world = World::new().await;
+    let artifact = world.import("reads", "reads.fq").await;
+    world.import("other reads", "other.fq").await;
+    let input = RunInput { role: "reads".parse().unwrap(), index: 0, sample: None, artifact };
+    let run = world.run_with(1, vec![input]);
+    world.ledger.record(&run, &world.attempt(), &used(), &world.success("out")).await.unwrap();
+    world.record(2, &Outcome::Failed(failure("tool", true))).await;
+    world.record(3, &Outcome::Cancelled { by: "shell".into() }).await;
+    world.begin(4).await;
+    world
+}
+
+/// Q9: whatever is edited, removed or exchanged, `fsck` says so, and says what.
+#[tokio::test]
+async fn an_edit_of_the_file_shows() {
+    let world = full().await;
+    assert_eq!(world.found().await, Vec::<&str>::new());
+    let cases: &[(&str, &str)] = &[
+        ("UPDATE events SET text = replace(text, 'reads.fq', 'reads.fQ')", "chain_broken"),
+        ("UPDATE events SET at_ms = at_ms + 1 WHERE seq = 1", "chain_broken"),
+        ("UPDATE events SET kind = 'attempt_failed' WHERE kind = 'attempt_succeeded'", "chain_broken"),
+        ("UPDATE events SET prev = NULL WHERE seq = 1", "chain_broken"),
+        ("DELETE FROM events WHERE seq = 1", "chain_broken"),
+        ("DELETE FROM events WHERE kind = 'attempt_succeeded'", "attempt_and_chain_disagree"),
+        ("DELETE FROM events WHERE kind = 'artifact_imported' AND seq = 1", "artifact_without_event"),
+        ("UPDATE events SET seq = 9 - seq WHERE chain LIKE 'run_%'", "chain_broken"),
+        ("UPDATE attempts SET result = '[]' WHERE state = 'succeeded'", "attempt_and_chain_disagree"),
+        ("UPDATE attempts SET log = 'x' WHERE state = 'failed'", "attempt_and_chain_disagree"),
+        ("UPDATE attempts SET cancelled_by = 'x' WHERE state = 'cancelled'", "attempt_and_chain_disagree"),
+        ("UPDATE attempts SET ended_ms = 1 WHERE state = 'failed'", "attempt_and_chain_disagree"),
+        ("UPDATE attempts SET caller = 'x' WHERE state = 'queued'", "attempt_and_chain_disagree"),
+        ("UPDATE attempts SET state = 'running' WHERE state = 'queued'", "attempt_and_chain_disagree"),
+        ("UPDATE attempts SET takeovers = 1", "attempt_and_chain_disagree"),
+        ("DELETE FROM attempts WHERE state = 'queued'", "run_without_attempt"),
+        ("DELETE FROM outputs", "attempt_and_chain_disagree"),
+        ("UPDATE outputs SET label = 'x'", "attempt_and_chain_disagree"),
+        ("DELETE FROM inputs", "run_and_chain_disagree"),
+        ("UPDATE runs SET envelope = '{}'", "run_identity"),
+        ("UPDATE runs SET tool = 'other'", "run_identity"),
+        ("UPDATE runs SET component = digest", "run_and_chain_disagree"),
+        ("UPDATE runs SET digest = 'x' || digest", "row_unreadable"),
+        ("UPDATE artifacts SET type = 'BAM'", "artifact_identity"),
+        ("UPDATE artifacts SET type = 'NONE'", "row_unreadable"),
+        ("DELETE FROM objects", "object_unknown"),
+        ("DELETE FROM objects", "reference_dangling"),
+        ("UPDATE policies SET text = ''", "policy_text"),
+        ("UPDATE projects SET name = 'other'", "project_identity"),
+        ("DELETE FROM projects", "chain_of_nothing"),
+    ];
+    for (sql, expected) in cases {
+        let copy = copy_without_triggers(&world).await;
+        assert_ne!(copy.raw(&format!("PRAGMA foreign_keys = OFF; {sql}")).await.unwrap(), 0, "{sql}");
+        let found = copy.found().await;
+        assert!(found.contains(expected), "{sql}: {found:?}");
+    }
+}
+
+/// The triggers refuse most such edits before.
+#[tokio::test]
+async fn what_happened_is_only_appended() {
+    let world = full().await;
+    for sql in [
+        "DELETE FROM events",
+        "UPDATE events SET kind = 'x'",
+        "INSERT INTO events SELECT chain, seq + 7, at_ms, kind, prev, text, digest FROM events",
+        "UPDATE attempts SET log = 'x' WHERE state = 'failed'",
+        "UPDATE attempts SET plan = 'x' WHERE state = 'queued'",
+        "DELETE FROM attempts",
+        "UPDATE runs SET envelope = '{}'",
+        "DELETE FROM runs",
+        "DELETE FROM inputs",
+        "DELETE FROM outputs",
+        "UPDATE outputs SET label = 'x'",
+        "INSERT INTO outputs SELECT run, attempt, 7, 'more', output_key, artifact, label FROM outputs",
+    ] {
+        assert!(world.raw(sql).await.is_err(), "{sql}");
+    }
+    assert_eq!(world.found().await, Vec::<&str>::new());
+}
+
+async fn copy_without_triggers(world: &World) -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("copy.sqlite");
+    world.raw(&format!("VACUUM INTO '{}'", path.display())).await.unwrap();
+    // Triggers go through a first connection; the ledger is then opened to look.
+    let bare = World { _folder: folder, path, ledger: world.ledger.clone(), project: world.project };
+    let names = "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema WHERE type = 'trigger'";
+    use sqlx::ConnectOptions;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&bare.path);
+    let mut connection = options.connect().await.unwrap();
+    let drops: String = sqlx::query_scalar(names).fetch_one(&mut connection).await.unwrap();
+    bare.raw(&drops).await.unwrap();
+    bare.raw("PRAGMA journal_mode = WAL").await.unwrap();
+    let ledger = Ledger::look(&bare.path).await.unwrap();
+    World { ledger, ..bare }
+}
+
+#[tokio::test]
+async fn the_file_is_private_and_no_link() {
+    let world = World::new().await;
+    let mode = std::fs::metadata(&world.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let link = world.path.with_file_name("link.sqlite");
+    std::os::unix::fs::symlink(&world.path, &link).unwrap();
+    let refused = Ledger::open(&link, Owner("x".into())).await;
+    assert!(matches!(refused, Err(LedgerError::Place { .. })), "{refused:?}");
+}
+
+/// F22: a newer schema is left alone.
+#[tokio::test]
+async fn a_newer_ledger_is_refused() {
+    let world = World::new().await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (999, 'later', 1, x'00', 0)";
+    world.raw(newer).await.unwrap();
+    for refused in [Ledger::open(&world.path, Owner("x".into())).await, Ledger::look(&world.path).await] {
+        assert!(matches!(refused, Err(LedgerError::Newer { found: 999, known: 1 })), "{refused:?}");
+    }
+}
+
+/// One who looks writes nothing, and there is nothing to look at where no ledger is.
+#[tokio::test]
+async fn looking_writes_nothing() {
+    let world = full().await;
+    let look = Ledger::look(&world.path).await.unwrap();
+    assert_eq!(look.fsck().await.unwrap().len(), 0);
+    assert!(look.remember_manifest(Digest::of(b"x"), "{}").await.is_err());
+    let nowhere = Ledger::look(&world.path.with_file_name("none")).await;
+    assert!(matches!(nowhere, Err(LedgerError::Place { .. })), "{nowhere:?}");
+}
+
+/// F1, F10: what was acknowledged is there for the next process; nothing else is.
+#[tokio::test]
+async fn what_was_acknowledged_survives() {
+    let world = full().await;
+    let again = world.reopened("second").await;
+    let run = world.run(2);
+    assert!(again.answer(run.id, run.digest).await.unwrap().is_some());
+    assert_eq!(again.fsck().await.unwrap().len(), 0);
+}

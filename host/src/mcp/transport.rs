@@ -1,0 +1,305 @@
+//! The road between a byte stream and rmcp: bounded lines in, whole lines out.
+//!
+//! rmcp starts every request that it receives, so what a caller may have open at once is counted
+//! here, before rmcp sees the next one (invariant I-9). A second task writes, so that no answer
+//! can be cut by the next question.
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta, JsonRpcMessage, ProtocolVersion,
+    RequestId,
+};
+use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
+use rmcp::transport::Transport;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::lines::{Line, Lines};
+use super::session::Session;
+use super::wire::{self, Checked};
+
+/// Requests of one connection that are worked on at once; more wait.
+const OPEN_MAX: usize = 64;
+
+/// Requests that were read and wait for their turn; more stay in the socket. They are read so
+/// that a cancellation which stands behind them is seen.
+const WAITING_MAX: usize = 64;
+
+/// Ids of cancelled requests that are remembered, because their late answers must not be taken
+/// for those of a request that uses the id again.
+const CANCELLED_MAX: usize = 256;
+
+/// Lines that wait for the peer to read them.
+const OUTGOING_MAX: usize = 64;
+
+/// How long open requests may go on after the peer has said its last word. Somebody who pipes
+/// requests in gets their answers; somebody who went away does not hold anything for long.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// One connection as rmcp's transport.
+pub struct Wire<R> {
+    lines: Lines<R>,
+    session: Arc<Session>,
+    outgoing: Option<mpsc::Sender<Vec<u8>>>,
+    writer: Option<JoinHandle<()>>,
+    /// Refusals that are not sent yet.
+    refusals: VecDeque<String>,
+    waiting: VecDeque<(RequestId, ClientJsonRpcMessage)>,
+    notifications: VecDeque<ClientJsonRpcMessage>,
+    open: Arc<Open>,
+    cancelled: VecDeque<RequestId>,
+    /// rmcp has left its handshake, in which a notification would end the session.
+    settled: bool,
+    /// Since the end of input: until when answers are waited for.
+    ending: Option<Instant>,
+}
+
+/// The requests that rmcp has and has not answered.
+#[derive(Default)]
+struct Open {
+    ids: Mutex<HashSet<RequestId>>,
+    changed: Notify,
+}
+
+impl Open {
+    fn ids(&self) -> MutexGuard<'_, HashSet<RequestId>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self, id: &RequestId) {
+        self.ids().remove(id);
+        self.changed.notify_one();
+    }
+}
+
+impl<R: AsyncRead + Unpin + Send> Wire<R> {
+    /// Starts the writing half; it ends with the transport.
+    pub fn new(read: R, write: impl AsyncWrite + Unpin + Send + 'static, session: Arc<Session>) -> Self {
+        let (outgoing, to_write) = mpsc::channel(OUTGOING_MAX);
+        let writer = tokio::spawn(write_lines(write, to_write, Arc::clone(&session)));
+        Self {
+            lines: Lines::new(read, wire::LINE_BYTES_MAX),
+            session,
+            outgoing: Some(outgoing),
+            writer: Some(writer),
+            refusals: VecDeque::new(),
+            waiting: VecDeque::new(),
+            notifications: VecDeque::new(),
+            open: Arc::default(),
+            cancelled: VecDeque::new(),
+            settled: false,
+            ending: None,
+        }
+    }
+
+    /// Sends what is refused. Cancel-safe: a line is either queued for the writer or kept.
+    async fn send_refusals(&mut self) -> Option<()> {
+        while !self.refusals.is_empty() {
+            let permit = self.outgoing.as_ref()?.reserve().await.ok()?;
+            if let Some(line) = self.refusals.pop_front() {
+                permit.send(terminated(line.into_bytes()));
+            }
+        }
+        Some(())
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        match wire::check(line) {
+            Checked::Request(id, message) => self.take_request(id, *message),
+            Checked::Notification(message) => self.take_notification(*message),
+            Checked::Relay => self.session.now_relayed(),
+            Checked::Refused(answer) => self.refusals.push_back(answer),
+            Checked::Nothing => {}
+        }
+    }
+
+    fn take_request(&mut self, id: RequestId, message: ClientJsonRpcMessage) {
+        let in_use = self.open.ids().contains(&id)
+            || self.cancelled.contains(&id)
+            || self.waiting.iter().any(|(waiting, _)| *waiting == id);
+        if in_use {
+            self.refusals.push_back(wire::id_in_use());
+        } else {
+            self.waiting.push_back((id, message));
+        }
+    }
+
+    fn take_notification(&mut self, message: ClientJsonRpcMessage) {
+        if !self.settled {
+            tracing::debug!("a notification before the first request is ignored");
+            return;
+        }
+        if let Some(id) = cancelled_id(&message) {
+            if let Some(place) = self.waiting.iter().position(|(waiting, _)| *waiting == id) {
+                self.waiting.remove(place);
+                return;
+            }
+            if !self.open.ids().contains(&id) {
+                return;
+            }
+            self.cancelled.push_back(id.clone());
+            if self.cancelled.len() > CANCELLED_MAX {
+                self.cancelled.pop_front();
+            }
+            // rmcp sends no answer to a cancelled request.
+            self.open.close(&id);
+        }
+        self.notifications.push_back(message);
+    }
+
+    /// The next message for rmcp, if there is one and room for it.
+    fn next(&mut self) -> Option<ClientJsonRpcMessage> {
+        if let Some(message) = self.notifications.pop_front() {
+            return Some(message);
+        }
+        let mut open = self.open.ids();
+        if open.len() >= OPEN_MAX {
+            return None;
+        }
+        let (id, message) = self.waiting.pop_front()?;
+        open.insert(id);
+        self.settled |= settles(&message);
+        Some(message)
+    }
+
+    /// After the end of input: `None` once everything is answered, or for too long not.
+    async fn drained(&mut self, until: Instant) -> Option<()> {
+        if self.waiting.is_empty() && self.open.ids().is_empty() {
+            return None;
+        }
+        tokio::select! {
+            () = self.open.changed.notified() => Some(()),
+            () = self.session.gone.cancelled() => None,
+            () = tokio::time::sleep_until(until) => {
+                self.session.gone.cancel();
+                None
+            }
+        }
+    }
+}
+
+impl<R: AsyncRead + Unpin + Send> Transport<RoleServer> for Wire<R> {
+    type Error = io::Error;
+
+    fn send(
+        &mut self,
+        item: TxJsonRpcMessage<RoleServer>,
+    ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
+        let (outgoing, open) = (self.outgoing.clone(), Arc::clone(&self.open));
+        async move {
+            let answered = match &item {
+                JsonRpcMessage::Response(response) => Some(response.id.clone()),
+                JsonRpcMessage::Error(error) => error.id.clone(),
+                JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => None,
+            };
+            let line = serde_json::to_vec(&item).map_err(io::Error::other);
+            let sent = match (line, outgoing) {
+                (Ok(line), Some(outgoing)) => {
+                    outgoing.send(terminated(line)).await.map_err(|_closed| io::ErrorKind::BrokenPipe.into())
+                }
+                (Err(error), _) => Err(error),
+                (_, None) => Err(io::ErrorKind::BrokenPipe.into()),
+            };
+            if let Some(id) = answered {
+                open.close(&id);
+            }
+            sent
+        }
+    }
+
+    /// Cancel-safe: what was read and is not yet handed over is kept in `self`.
+    async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
+        loop {
+            self.send_refusals().await?;
+            if let Some(message) = self.next() {
+                return Some(message);
+            }
+            if let Some(until) = self.ending {
+                self.drained(until).await?;
+                continue;
+            }
+            let may_read = self.waiting.len() < WAITING_MAX;
+            let line = tokio::select! {
+                line = self.lines.next(), if may_read => line,
+                () = self.open.changed.notified() => continue,
+                () = self.session.gone.cancelled() => return None,
+            };
+            match line {
+                Ok(Some(Line::Whole(line))) => self.take(&line),
+                Ok(Some(Line::TooLong)) => self.refusals.push_back(wire::too_long()),
+                Ok(None) => {
+                    self.session.ended.cancel();
+                    self.ending = Some(Instant::now() + DRAIN);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the connection broke");
+                    self.session.gone.cancel();
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), io::Error> {
+        self.outgoing = None;
+        if let Some(writer) = self.writer.take() {
+            // A peer that does not read holds nobody up but itself.
+            let _written_or_given_up = tokio::time::timeout(DRAIN, writer).await.is_ok();
+        }
+        Ok(())
+    }
+}
+
+fn terminated(mut line: Vec<u8>) -> Vec<u8> {
+    line.push(b'\n');
+    line
+}
+
+async fn write_lines(
+    mut write: impl AsyncWrite + Unpin,
+    mut lines: mpsc::Receiver<Vec<u8>>,
+    session: Arc<Session>,
+) {
+    while let Some(line) = lines.recv().await {
+        if let Err(error) = write.write_all(&line).await {
+            tracing::debug!(%error, "the peer reads no longer");
+            session.gone.cancel();
+            return;
+        }
+    }
+    if let Err(error) = write.shutdown().await {
+        tracing::debug!(%error, "the peer was gone before the end");
+    }
+}
+
+fn cancelled_id(message: &ClientJsonRpcMessage) -> Option<RequestId> {
+    let JsonRpcMessage::Notification(notification) = message else { return None };
+    let ClientNotification::CancelledNotification(cancelled) = &notification.notification else {
+        return None;
+    };
+    cancelled.params.request_id.clone()
+}
+
+/// Whether rmcp leaves its handshake with this request: an `initialize`, or any other than ping
+/// and discover that says for itself which version it speaks.
+fn settles(message: &ClientJsonRpcMessage) -> bool {
+    let JsonRpcMessage::Request(request) = message else { return false };
+    match &request.request {
+        ClientRequest::InitializeRequest(_) => true,
+        ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
+        other => {
+            let meta = other.get_meta();
+            let known = meta
+                .protocol_version()
+                .is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version));
+            known && meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
+        }
+    }
+}
