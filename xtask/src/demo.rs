@@ -134,12 +134,12 @@ impl Assistant {
         ensure!(first.run_id() == second.run_id(), "the same call got another run id");
 
         say::line("\n  -- a param changed: another run, and the ledger says in which field they differ");
-        let mild = self.ask("fastq_filter", json!({"reads": [nanopore], "min_quality": 10}))?;
-        let strict = self.ask("fastq_filter", json!({"reads": [nanopore], "min_quality": 12}))?;
+        let mild = self.ask("fastq_filter", json!({"reads": [nanopore], "min_mean_quality": 10}))?;
+        let strict = self.ask("fastq_filter", json!({"reads": [nanopore], "min_mean_quality": 12}))?;
         ensure!(mild.run_id() != strict.run_id(), "another call got the same run id");
         let explained = self.ask("run_explain", json!({"a": mild.run_id(), "b": strict.run_id()}))?;
         ensure!(
-            explained.structured["first"].to_string().contains("min_quality"),
+            explained.structured["first"].to_string().contains("min_mean_quality"),
             "the explanation does not name the field that differs"
         );
 
