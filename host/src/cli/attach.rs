@@ -1,6 +1,9 @@
 //! Finds the home's host, or starts one in the background, and connects to it.
 
-#![expect(clippy::disallowed_methods, reason = "a door: the host in the background is started here, and its log")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a door: the host in the background is started here, and its log"
+)]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};

@@ -1,6 +1,9 @@
 //! The home as a folder: who may own it, the lock of the one host, its socket and its keys.
 
-#![expect(clippy::disallowed_methods, reason = "a door: the home, its lock, its socket and its keys are made here")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a door: the home, its lock, its socket and its keys are made here"
+)]
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};

@@ -18,6 +18,9 @@ use super::output;
 use super::settings::Settings;
 use crate::policy::{Policy, edit};
 
+/// The one project of a new policy.
+const PROJECT: &str = "default";
+
 #[derive(Args, Clone, Debug)]
 pub struct InitArgs {
     /// A folder that tools may be given files from; without it, `import` in the home
@@ -80,8 +83,7 @@ fn import_root(args: &InitArgs, home: &Home) -> anyhow::Result<PathBuf> {
 
 /// Writes the starter; `false` if there is a policy already, which is then checked.
 fn write_policy(path: &Path, import_root: &Path, export_root: &Path) -> anyhow::Result<bool> {
-    let project = "default".parse()?;
-    let text = edit::starter(&project, Some(import_root), Some(export_root));
+    let text = edit::starter(&PROJECT.parse()?, Some(import_root), Some(export_root));
     // What we write must be what we would accept: a quote in a path would show here.
     Policy::from_toml(&text).with_context(|| format!("no policy can name {}", import_root.display()))?;
     if let Some(parent) = path.parent() {
