@@ -28,7 +28,7 @@ pub use error::CallError;
 pub use export::{ArtifactExportArgs, ArtifactExportResult, artifact_export};
 pub use host::{Caller, Context, Host, HostSettings, Progress};
 pub use identify::IdentifiedCall;
-pub use import::{ArtifactImportArgs, ArtifactImportResult, artifact_import, import_known_path};
+pub use import::{ArtifactImportArgs, ArtifactImportResult, artifact_import};
 pub use link::LinkedCall;
 pub use wait::{RunCancelArgs, RunCancelResult, RunWaitArgs, run_cancel, run_wait};
 

@@ -15,13 +15,13 @@ const SOON: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(180);
 
 /// A world with the guest that takes its time.
-fn patient() -> Result<Stage> {
+pub fn patient() -> Result<Stage> {
     let component = guests::honest("patient")?;
     Stage::with(&[("patient", &component)])
 }
 
 /// Starts a run that takes some seconds, and waits until its guest reports progress.
-fn begun(stage: &mut Stage, rounds: u32) -> Result<String> {
+pub fn begun(stage: &mut Stage, rounds: u32) -> Result<String> {
     let started = stage.client.call("patient", json!({"rounds": rounds, "wait_seconds": 0}))?;
     ensure!(!started.run_id().is_empty(), "no run: {}", started.structured);
     let run = started.run_id().to_owned();
@@ -112,12 +112,12 @@ fn run_cancel_stops_the_guest() -> Result<()> {
     stage.finish()
 }
 
-fn newest_runner(stage: &Stage) -> Result<String> {
+pub fn newest_runner(stage: &Stage) -> Result<String> {
     busy_runners(stage)?.pop().context("no runner is at work")
 }
 
 /// Children of the host that have used the processor for a while: those with a guest at work.
-fn busy_runners(stage: &Stage) -> Result<Vec<String>> {
+pub fn busy_runners(stage: &Stage) -> Result<Vec<String>> {
     let host = stage.world.host_pid().context("no host")?.to_string();
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {

@@ -8,8 +8,8 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::guests;
 use crate::stage::{Stage, text};
+use crate::{crash, guests};
 
 /// I-1. A call whose plan is refused leaves no attempt.
 #[test]
@@ -41,6 +41,26 @@ fn i2_what_policy_no_longer_names_is_no_longer_offered() -> Result<()> {
     assert!(offered.is_some(), "it is still offered");
     let refused = stage.client.call("echo", json!({"text": "still here"}));
     assert!(refused.is_err() || refused.is_ok_and(|reply| reply.is_error), "it still answers");
+    stage.finish()
+}
+
+/// I-3. The process that holds a guest has no environment, and no descriptor of the home's.
+#[test]
+fn i3_a_runner_holds_nothing_ambient() -> Result<()> {
+    let mut stage = crash::patient()?;
+    let run = crash::begun(&mut stage, 20_000)?;
+    let process = Path::new("/proc").join(crash::newest_runner(&stage)?);
+
+    assert_eq!(fs::read_to_string(process.join("environ"))?, "");
+    let home = stage.world.home();
+    for entry in fs::read_dir(process.join("fd"))? {
+        let open = fs::read_link(entry?.path())?;
+        let name = open.to_string_lossy().into_owned();
+        for forbidden in ["ledger", "policy", "host.sock", "host.lock", "keys", "objects"] {
+            assert!(!(open.starts_with(&home) && name.contains(forbidden)), "a runner holds {name}");
+        }
+    }
+    stage.client.call("run_cancel", json!({"run_id": run}))?;
     stage.finish()
 }
 

@@ -89,7 +89,7 @@ fn a_failure_of_the_tool_is_an_answer_and_a_limit_is_none() -> Result<()> {
     })?;
     let first = stage.client.call("attack", json!({}))?;
     let again = stage.client.call("attack", json!({}))?;
-    assert_eq!(failure(&first), "tool/failed");
+    assert_eq!(failure(&first), "tool/tool_failed");
     assert!(again.replayed(), "{}", again.structured);
     assert_eq!(again.run_id(), first.run_id());
 
@@ -98,7 +98,7 @@ fn a_failure_of_the_tool_is_an_answer_and_a_limit_is_none() -> Result<()> {
 
     let limited = stage.client.call("patient", json!({"rounds": 100_000}))?;
     let limited_again = stage.client.call("patient", json!({"rounds": 100_000}))?;
-    assert_eq!(failure(&limited), "limit/fuel", "{}", limited.structured);
+    assert_eq!(failure(&limited), "limit/limit_fuel", "{}", limited.structured);
     assert!(!limited_again.replayed(), "{}", limited_again.structured);
     stage.finish()
 }

@@ -68,6 +68,15 @@ pub fn binary() -> Result<PathBuf> {
     beside.context("target/release/helixmcp is missing: run `cargo build --release -p helixmcp`")
 }
 
+/// The target folder that the tested binary was built into.
+///
+/// # Errors
+/// The binary has not been built.
+pub fn target() -> Result<PathBuf> {
+    let binary = binary()?;
+    Ok(binary.ancestors().nth(2).context("the binary lies in no target folder")?.to_owned())
+}
+
 impl World {
     /// A home with an import root `data`, an export root `out` and no toolpack. Nothing runs yet.
     ///
@@ -343,6 +352,6 @@ fn snapshot(folder: &Path) -> Result<BTreeMap<PathBuf, (u64, SystemTime)>> {
 /// # Errors
 /// It has not been built.
 pub fn toolpack(name: &str) -> Result<Vec<u8>> {
-    let path = binary()?.with_file_name("toolpacks").join(format!("{name}.wasm"));
+    let path = target()?.join("toolpacks").join(format!("{name}.wasm"));
     fs::read(&path).with_context(|| format!("{} is missing: run `cargo xtask toolpacks`", path.display()))
 }

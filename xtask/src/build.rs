@@ -27,6 +27,11 @@ pub fn release_dir() -> Result<PathBuf> {
     Ok(own.parent().context("I lie in no folder")?.to_owned())
 }
 
+/// The target folder.
+pub fn target_dir() -> Result<PathBuf> {
+    Ok(release_dir()?.parent().context("I lie in no target folder")?.to_owned())
+}
+
 /// Builds `helixmcp` and gives its path.
 ///
 /// # Errors
@@ -43,13 +48,13 @@ pub fn host() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Builds every example toolpack and puts its component under `toolpacks/` beside the binary.
+/// Builds every example toolpack and puts its component under `toolpacks/` of the target folder.
 ///
 /// # Errors
 /// A build fails, or there is no way to build for the guests' target.
 pub fn toolpacks(binary: &Path) -> Result<()> {
     let guest_cargo = machine::guest_cargo()?;
-    let out = release_dir()?.join("toolpacks");
+    let out = target_dir()?.join("toolpacks");
     fs::create_dir_all(&out)?;
     for name in toolpack_names()? {
         let component = out.join(format!("{name}.wasm"));

@@ -50,7 +50,7 @@ struct Scene {
 
 impl Scene {
     fn set(binary: PathBuf) -> Result<Self> {
-        let folder = build::release_dir()?.with_file_name("demo");
+        let folder = build::target_dir()?.join("demo");
         let scene = Self {
             binary,
             home: folder.join("home"),
@@ -75,7 +75,7 @@ impl Scene {
         let mut policy = PolicyText::default();
         policy.import_root("reads", &self.reads).export_root("reports", &self.reports);
         fs::write(self.home.join("policy.toml"), policy.render())?;
-        let toolpack = build::release_dir()?.join("toolpacks/reads-qc.wasm");
+        let toolpack = build::target_dir()?.join("toolpacks/reads-qc.wasm");
         self.shell(&["policy", "allow", &toolpack.to_string_lossy(), "--yes"])
     }
 
@@ -134,11 +134,12 @@ impl Assistant {
         ensure!(first.run_id() == second.run_id(), "the same call got another run id");
 
         say::line("\n  -- a param changed: another run, and the ledger says in which field they differ");
-        let third = self.ask("fastq_stats", json!({"reads": [lambda], "quality_encoding": "phred64"}))?;
-        ensure!(first.run_id() != third.run_id(), "another call got the same run id");
-        let explained = self.ask("run_explain", json!({"a": first.run_id(), "b": third.run_id()}))?;
+        let mild = self.ask("fastq_filter", json!({"reads": [nanopore], "min_mean_quality": 10}))?;
+        let strict = self.ask("fastq_filter", json!({"reads": [nanopore], "min_mean_quality": 12}))?;
+        ensure!(mild.run_id() != strict.run_id(), "another call got the same run id");
+        let explained = self.ask("run_explain", json!({"a": mild.run_id(), "b": strict.run_id()}))?;
         ensure!(
-            explained.structured.to_string().contains("quality_encoding"),
+            explained.structured["first"].to_string().contains("min_mean_quality"),
             "the explanation does not name the field that differs"
         );
 

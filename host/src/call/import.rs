@@ -5,7 +5,6 @@
 
 mod copy;
 mod flights;
-mod known_path;
 mod order;
 
 use std::sync::Arc;
@@ -18,7 +17,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use flights::Imports;
-pub use known_path::{KnownPath, OutsideRoots, import_known_path};
 
 use self::copy::{Copied, Refusal, Room, copy};
 use self::flights::Flight;

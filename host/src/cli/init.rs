@@ -39,7 +39,8 @@ pub fn run(args: &InitArgs, settings: &Settings, out: &mut dyn Write) -> anyhow:
     }
     home.cache_key()?;
     let import_root = import_root(args, &home)?;
-    let made = write_policy(&settings.policy_file, &import_root)?;
+    let export_root = home.folder("exports")?;
+    let made = write_policy(&settings.policy_file, &import_root, &export_root)?;
     let entry = client_config::common_entry(settings)?;
     if settings.json {
         let done = json!({
@@ -61,6 +62,7 @@ pub fn run(args: &InitArgs, settings: &Settings, out: &mut dyn Write) -> anyhow:
             "data    {} (tools may be given files from here, and from nowhere else)",
             import_root.display()
         )?;
+        writeln!(out, "results {} (artifacts may be exported into it)", export_root.display())?;
     } else {
         writeln!(out, "policy  {} (was there, and is as it was)", settings.policy_file.display())?;
     }
@@ -80,8 +82,8 @@ fn import_root(args: &InitArgs, home: &Home) -> anyhow::Result<PathBuf> {
 }
 
 /// Writes the starter; `false` if there is a policy already, which is then checked.
-fn write_policy(path: &Path, import_root: &Path) -> anyhow::Result<bool> {
-    let text = edit::starter(&PROJECT.parse()?, Some(import_root));
+fn write_policy(path: &Path, import_root: &Path, export_root: &Path) -> anyhow::Result<bool> {
+    let text = edit::starter(&PROJECT.parse()?, Some(import_root), Some(export_root));
     // What we write must be what we would accept: a quote in a path would show here.
     Policy::from_toml(&text).with_context(|| format!("no policy can name {}", import_root.display()))?;
     if let Some(parent) = path.parent() {

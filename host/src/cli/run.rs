@@ -19,7 +19,7 @@ use crate::call::Progress;
 use crate::mcp::client::Client;
 
 /// How long one wait is; without `--wait` the next one follows.
-const WAIT_SECONDS: u32 = 600;
+pub(super) const WAIT_SECONDS: u32 = 600;
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
@@ -152,7 +152,8 @@ fn standing(answer: &Value) -> String {
     line
 }
 
-fn goes_on(result: &CallToolResult) -> bool {
+/// Whether there is something to wait for.
+pub(super) fn goes_on(result: &CallToolResult) -> bool {
     let status =
         result.structured_content.as_ref().and_then(|answer| answer.get("status")).and_then(Value::as_str);
     matches!(status, Some("queued" | "running" | "waiting"))
@@ -172,7 +173,7 @@ fn unknown_tool(asked: &str, tools: &[Tool]) -> anyhow::Error {
 }
 
 /// Fires on the first Ctrl-C: we stop waiting, the run may go on.
-fn cancel_on_interrupt() -> CancellationToken {
+pub(super) fn cancel_on_interrupt() -> CancellationToken {
     let cancel = CancellationToken::new();
     let fired = cancel.clone();
     tokio::spawn(async move {
@@ -183,17 +184,21 @@ fn cancel_on_interrupt() -> CancellationToken {
     cancel
 }
 
-/// What every call of this command shares.
-struct Calling<'a> {
-    client: &'a Client,
-    settings: &'a Settings,
-    project: Option<&'a str>,
-    cancel: &'a CancellationToken,
+/// What every call of one command shares.
+pub(super) struct Calling<'a> {
+    pub(super) client: &'a Client,
+    pub(super) settings: &'a Settings,
+    pub(super) project: Option<&'a str>,
+    pub(super) cancel: &'a CancellationToken,
 }
 
 impl Calling<'_> {
     /// Calls with a progress bar, on a terminal.
-    async fn call(&self, tool: &str, arguments: Map<String, Value>) -> anyhow::Result<CallToolResult> {
+    pub(super) async fn call(
+        &self,
+        tool: &str,
+        arguments: Map<String, Value>,
+    ) -> anyhow::Result<CallToolResult> {
         let bar = std::io::stderr().is_terminal().then(|| bar(tool));
         let listener = bar.clone().map(|bar| {
             Box::new(move |progress: Progress| show(&bar, progress)) as Box<dyn FnMut(Progress) + Send>

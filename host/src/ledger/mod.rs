@@ -78,6 +78,7 @@ impl Ledger {
 
     /// Milliseconds now: the one wall clock of the host.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the door to the wall clock")]
     pub fn now_ms() -> Millis {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)

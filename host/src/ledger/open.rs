@@ -33,6 +33,7 @@ pub(super) enum Access {
 }
 
 /// Refuses places where the file is not safe, and makes the file, readable by its owner only.
+#[expect(clippy::disallowed_methods, reason = "the database's file is the ledger's own")]
 pub(super) fn prepare_file(path: &Path) -> Result<(), LedgerError> {
     let refused = |what: &str| LedgerError::Place { what: format!("`{}` {what}", path.display()) };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

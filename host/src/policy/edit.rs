@@ -28,16 +28,12 @@ pub enum EditError {
     Form(String),
 }
 
-/// The file that `policy init` writes: one project, one import root, and every default as a
-/// comment beside what it means.
+/// The file that `policy init` writes: one project, one import and one export root, and every
+/// default as a comment beside what it means. A root that is not given stands as a comment.
 #[must_use]
-pub fn starter(project: &ProjectName, import_root: Option<&Path>) -> String {
-    // Written by the TOML library, since a path may hold quotes or backslashes.
-    let path = import_root.map(|path| Value::from(path.to_string_lossy().into_owned()).to_string());
-    let (off, path) = match &path {
-        Some(path) => ("", path.trim()),
-        None => ("# ", "\"/data\""),
-    };
+pub fn starter(project: &ProjectName, import_root: Option<&Path>, export_root: Option<&Path>) -> String {
+    let (off, path) = written(import_root, "/data");
+    let (export_off, export_path) = written(export_root, "/data/results");
     format!(
         r##"# What this host may run, read and write. Nothing is allowed that does not stand here.
 # Check it with `helixmcp policy check`; docs/policy.md explains every key.
@@ -58,10 +54,10 @@ components = "all"
 # max_file = "200GiB"
 
 # Folders into which artifacts may be exported.
-# [[export_root]]
-# name = "results"
-# path = "/data/results"
-# projects = ["{project}"]
+{export_off}[[export_root]]
+{export_off}name = "results"
+{export_off}path = {export_path}
+{export_off}projects = ["{project}"]
 # overwrite = false
 
 # What one run of a tool may use. These are the defaults.
@@ -88,6 +84,14 @@ components = "all"
 # reason = "miscounts reads"
 "##
     )
+}
+
+/// What stands before each line of a root, and its path: written by the TOML library, since a path
+/// may hold quotes or backslashes.
+fn written(root: Option<&Path>, example: &str) -> (&'static str, String) {
+    let off = if root.is_some() { "" } else { "# " };
+    let path = root.map_or(example.into(), Path::to_string_lossy).into_owned();
+    (off, Value::from(path).to_string().trim().to_owned())
 }
 
 /// Allows a component and offers it. Another one of the same name that was offered becomes

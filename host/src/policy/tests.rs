@@ -308,11 +308,12 @@ fn a_diff_tells_what_got_wider() {
 fn the_starter_is_good_and_allows_nothing_to_run() {
     let name = "default".parse().unwrap();
     for root in [None, Some("/data/reads"), Some("/odd \"quoted\\ name")] {
-        let text = edit::starter(&name, root.map(Path::new));
+        let text = edit::starter(&name, root.map(Path::new), root.map(|_| Path::new("/exports")));
         let policy = policy(&text);
         assert_eq!(policy.project(None).unwrap().name, name);
         let roots = policy.import_roots(&policy.projects()[0]);
         assert_eq!(roots.first().map(|found| found.path.as_path()), root.map(Path::new));
+        assert_eq!(policy.export_roots(&policy.projects()[0]).len(), roots.len());
         assert!(policy.components().is_empty());
         assert_eq!(odd(&policy), Vec::<String>::new());
         assert!(text.lines().count() <= 60, "{}", text.lines().count());

@@ -58,22 +58,22 @@ fn staged(name: &str) -> Result<Stage> {
 
 #[test]
 fn loops_forever() -> Result<()> {
-    fails("loops_forever", "limit/fuel").map(drop)
+    fails("loops_forever", "limit/limit_fuel").map(drop)
 }
 
 #[test]
 fn loops_in_plan() -> Result<()> {
-    fails("loops_in_plan", "limit/fuel").map(drop)
+    fails("loops_in_plan", "limit/limit_fuel").map(drop)
 }
 
 #[test]
 fn grows_memory() -> Result<()> {
-    fails("grows_memory", "limit/memory").map(drop)
+    fails("grows_memory", "limit/limit_memory").map(drop)
 }
 
 #[test]
 fn recursion() -> Result<()> {
-    fails("recursion", "limit/stack").map(drop)
+    fails("recursion", "limit/limit_stack").map(drop)
 }
 
 #[test]
@@ -93,12 +93,12 @@ fn handle_forged() -> Result<()> {
 
 #[test]
 fn handles_exhausted() -> Result<()> {
-    fails_with_input("handles_exhausted", "limit/handles").map(drop)
+    fails_with_input("handles_exhausted", "limit/limit_handles").map(drop)
 }
 
 #[test]
 fn host_calls_without_end() -> Result<()> {
-    fails("host_calls_without_end", "limit/host_calls").map(drop)
+    fails("host_calls_without_end", "limit/limit_host_calls").map(drop)
 }
 
 #[test]
@@ -114,21 +114,21 @@ fn writes_after_finish() -> Result<()> {
 /// The guest is told the same as of a role that nobody has declared.
 #[test]
 fn reads_unlinked_input() -> Result<()> {
-    let reply = fails("reads_unlinked_input", "tool/failed")?;
+    let reply = fails("reads_unlinked_input", "tool/tool_failed")?;
     assert!(reply.text().contains("it is not linked"), "{}", reply.text());
     Ok(())
 }
 
 #[test]
 fn output_undeclared() -> Result<()> {
-    let reply = fails("output_undeclared", "tool/failed")?;
+    let reply = fails("output_undeclared", "tool/tool_failed")?;
     assert!(reply.text().contains("it is undeclared"), "{}", reply.text());
     Ok(())
 }
 
 #[test]
 fn output_bad_key() -> Result<()> {
-    let reply = fails("output_bad_key", "tool/failed")?;
+    let reply = fails("output_bad_key", "tool/tool_failed")?;
     assert!(reply.text().contains("it is a bad key"), "{}", reply.text());
     Ok(())
 }
@@ -169,19 +169,19 @@ fn opens_input_in_plan() -> Result<()> {
 /// I-4.
 #[test]
 fn plan_mismatch_inputs() -> Result<()> {
-    fails("plan_mismatch_inputs", "plan/input_not_planned").map(drop)
+    fails("plan_mismatch_inputs", "denied/input_not_planned").map(drop)
 }
 
 /// I-4.
 #[test]
 fn plan_omits_input() -> Result<()> {
-    fails_with_input("plan_omits_input", "plan/inputs_not_linked").map(drop)
+    fails_with_input("plan_omits_input", "denied/inputs_not_linked").map(drop)
 }
 
 /// I-4.
 #[test]
 fn plan_more_than_declared() -> Result<()> {
-    fails("plan_more_than_declared", "plan/output_count").map(drop)
+    fails("plan_more_than_declared", "denied/output_count").map(drop)
 }
 
 /// I-4.

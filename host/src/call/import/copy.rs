@@ -113,6 +113,7 @@ fn head_of(file: &File) -> io::Result<Vec<u8>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test writes the files that it imports")]
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
