@@ -210,8 +210,8 @@ fn denied(code: &'static str, error: Errno) -> ArtifactError {
     }
 }
 
-/// A hard link in a shared folder shows somebody else's file under a name of ours; so a file is
-/// ours, root's, or of him who owns the import root.
+/// A hard link in a shared folder shows a foreign file under a name of ours; so a file has to be
+/// ours, or of whoever owns the import root.
 fn is_owner_trusted(root: &OwnedFd, uid: u32) -> Result<bool, ArtifactError> {
     let owner = rustix::fs::fstat(root).map_err(io("look at the root"))?.st_uid;
     Ok([rustix::process::geteuid().as_raw(), owner].contains(&uid))

@@ -18,23 +18,32 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOF
 pub(super) struct Folder(OwnedFd);
 
 impl Folder {
-    /// Opens (and makes) a folder of ours; its last part may be no symlink, it has to belong to
-    /// us, and nobody else may write into it.
+    /// Opens a folder of ours: its last part may be no symlink, it has to belong to us, and nobody
+    /// else may write into it.
     pub(super) fn open_private(path: &Path) -> Result<Self, ArtifactError> {
-        let shown = path.display();
-        match rustix::fs::mkdir(path, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(io(format!("make `{shown}`"))(error)),
-        }
-        let opened = rustix::fs::open(path, FOLDER, Mode::empty()).map_err(io(format!("open `{shown}`")))?;
-        Self(opened).checked(&shown.to_string())
+        let shown = path.display().to_string();
+        let opened = rustix::fs::open(path, FOLDER, Mode::empty()).map_err(|error| refused(&shown, error))?;
+        Self(opened).checked(&shown)
     }
 
-    /// The same for a folder inside this one.
+    /// The same, made if it is not there.
+    pub(super) fn make_private(path: &Path) -> Result<Self, ArtifactError> {
+        match rustix::fs::mkdir(path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => Self::open_private(path),
+            Err(error) => Err(io(format!("make `{}`", path.display()))(error)),
+        }
+    }
+
+    /// A folder inside this one, held to the same rules.
     pub(super) fn open_within(&self, name: &str) -> Result<Self, ArtifactError> {
+        self.find_within(name).map_err(|error| refused(name, error))?.checked(name)
+    }
+
+    /// The same, made if it is not there.
+    pub(super) fn make_within(&self, name: &str) -> Result<Self, ArtifactError> {
         match self.find_within(name) {
             Err(Errno::NOENT) => {}
-            found => return found.map_err(io(format!("open the store's `{name}`")))?.checked(name),
+            found => return found.map_err(|error| refused(name, error))?.checked(name),
         }
         match rustix::fs::mkdirat(&self.0, name, Mode::RWXU) {
             // The new name itself has to survive a crash, or what is put inside is lost with it.
@@ -42,7 +51,7 @@ impl Folder {
             Err(Errno::EXIST) => {}
             Err(error) => return Err(io(format!("make the store's `{name}`"))(error)),
         }
-        self.find_within(name).map_err(io(format!("open the store's `{name}`")))?.checked(name)
+        self.open_within(name)
     }
 
     pub(super) fn find_within(&self, name: &str) -> Result<Self, Errno> {
@@ -51,14 +60,11 @@ impl Folder {
 
     fn checked(self, shown: &str) -> Result<Self, ArtifactError> {
         let facts = rustix::fs::fstat(&self.0).map_err(io(format!("look at `{shown}`")))?;
-        let refused = |message: &str| {
-            Err(ArtifactError::Path { code: "store_unsafe", message: format!("`{shown}` {message}") })
-        };
         if facts.st_uid != rustix::process::geteuid().as_raw() {
-            return refused("belongs to somebody else");
+            return Err(unsafe_place(shown, "belongs to somebody else"));
         }
         if facts.st_mode & 0o022 != 0 {
-            return refused("can be written by others; run `chmod go-w` on it");
+            return Err(unsafe_place(shown, "can be written by others; run `chmod go-w` on it"));
         }
         Ok(self)
     }
@@ -137,6 +143,18 @@ impl Folder {
 impl AsFd for Folder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+fn unsafe_place(shown: &str, why: &str) -> ArtifactError {
+    ArtifactError::Path { code: "store_unsafe", message: format!("`{shown}` {why}") }
+}
+
+/// A symlink in the place of a folder is told as what it is.
+fn refused(shown: &str, error: Errno) -> ArtifactError {
+    match error {
+        Errno::LOOP | Errno::NOTDIR => unsafe_place(shown, "is no folder, or a symbolic link"),
+        other => io(format!("open `{shown}`"))(other),
     }
 }
 

@@ -8,6 +8,9 @@ pub mod preview;
 mod sniff;
 mod store;
 
+#[cfg(test)]
+mod tests;
+
 pub use door::{RootEntry, export_beneath, list_beneath, open_beneath};
 pub use error::ArtifactError;
 pub use import::ImportSource;

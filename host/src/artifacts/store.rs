@@ -89,27 +89,34 @@ impl Store {
     /// host that owns the home may: to sweep is to end what another host is writing.
     ///
     /// # Errors
-    /// [`ArtifactError::Path`] with `store_unsafe` when a folder is not ours or others may write
-    /// into it; [`ArtifactError::Io`] when it is a symlink.
+    /// [`ArtifactError::Path`] with `store_unsafe` when a folder is a symlink, is not ours, or
+    /// others may write into it.
     pub fn open(root: &Path, free_space_floor_bytes: u64) -> Result<Self, ArtifactError> {
-        let store = Self::look(root, free_space_floor_bytes)?;
-        for name in store.incoming.names().map_err(io("sweep `incoming`"))? {
+        let folder = Folder::make_private(root)?;
+        let store = Self {
+            root: root.to_owned(),
+            objects: folder.make_within("objects")?,
+            incoming: Arc::new(folder.make_within("incoming")?),
+            floor_bytes: free_space_floor_bytes,
+        };
+        for name in store.leftovers()? {
             store.incoming.remove(&name).map_err(io("sweep `incoming`"))?;
         }
         Ok(store)
     }
 
-    /// Opens the store without sweeping; for one who is not the host.
+    /// Opens a store that is there, without sweeping or making anything; for one who is not the
+    /// host.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn look(root: &Path, free_space_floor_bytes: u64) -> Result<Self, ArtifactError> {
+    pub fn look(root: &Path) -> Result<Self, ArtifactError> {
         let folder = Folder::open_private(root)?;
         Ok(Self {
             root: root.to_owned(),
             objects: folder.open_within("objects")?,
             incoming: Arc::new(folder.open_within("incoming")?),
-            floor_bytes: free_space_floor_bytes,
+            floor_bytes: 0,
         })
     }
 
@@ -224,7 +231,7 @@ impl Store {
         self.root.clone()
     }
 
-    /// Names of files that are not whole.
+    /// Names of files that are not whole. No host has any that it did not just begin.
     ///
     /// # Errors
     /// [`ArtifactError::Io`].
@@ -304,7 +311,7 @@ impl Store {
     /// `objects/ab/cd`, made if need be.
     fn open_shelf(&self, hex: &str) -> Result<Folder, ArtifactError> {
         let (first, second) = shelf_names(hex);
-        self.objects.open_within(first)?.open_within(second)
+        self.objects.make_within(first)?.make_within(second)
     }
 
     fn find_shelf(&self, hex: &str) -> Result<Folder, Errno> {

@@ -2,7 +2,7 @@
 
 mod allow;
 mod explain;
-mod look;
+pub(in crate::cli) mod look;
 
 use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};

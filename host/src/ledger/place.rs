@@ -36,7 +36,19 @@ const FUSE: FsWord = 0x6573_5546;
 const FUSE_LOCAL: &[&str] = &["fuseblk", "fuse.fuse-overlayfs", "fuse.ntfs-3g", "fuse.lxcfs"];
 
 pub(super) fn refuse_network_file_system(folder: &Path) -> Result<(), LedgerError> {
-    let what = "look at the ledger's folder";
+    match network_file_system(folder)? {
+        Some(kind) => Err(LedgerError::NetworkFileSystem { kind }),
+        None => Ok(()),
+    }
+}
+
+/// The kind of network file system on which this folder lies; `None` for a local one. The store
+/// may lie on one where policy says so, the ledger never.
+///
+/// # Errors
+/// [`LedgerError::Database`] when the folder cannot be looked at.
+pub fn network_file_system(folder: &Path) -> Result<Option<String>, LedgerError> {
+    let what = "look at the folder's file system";
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::open(folder, flags, Mode::empty()).map_err(database(what))?;
     let magic = rustix::fs::fstatfs(&opened).map_err(database(what))?.f_type;
@@ -45,10 +57,7 @@ pub(super) fn refuse_network_file_system(folder: &Path) -> Result<(), LedgerErro
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         fuse_kind(&mounts, rustix::fs::major(device), rustix::fs::minor(device))
     };
-    match network_kind(magic, kind) {
-        Some(kind) => Err(LedgerError::NetworkFileSystem { kind }),
-        None => Ok(()),
-    }
+    Ok(network_kind(magic, kind))
 }
 
 /// The name of a network file system, or `None` for one that is local.

@@ -2,12 +2,17 @@
 
 use super::Guest;
 use crate::plan::Plan;
+use crate::policy::limits::AttemptLimits;
 use crate::sandbox::protocol::GuestLimits;
 
 /// The caps that the sandbox holds this guest to.
 pub(super) fn of_attempt(plan: &Plan, guest: &Guest) -> GuestLimits {
     let input_bytes = guest.inputs.iter().fold(0_u64, |sum, input| sum.saturating_add(input.size_bytes));
-    let limits = plan.limits().for_input(input_bytes);
+    for_sandbox(plan.limits().for_input(input_bytes))
+}
+
+/// The same limits in the sandbox's own words.
+pub fn for_sandbox(limits: AttemptLimits) -> GuestLimits {
     GuestLimits {
         memory_bytes: limits.memory_bytes,
         stack_bytes: limits.stack_bytes,

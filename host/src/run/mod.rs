@@ -9,7 +9,7 @@ mod execute;
 pub mod failure;
 pub mod flight;
 mod harvest;
-mod limits;
+pub mod limits;
 mod record;
 
 use std::collections::HashMap;

@@ -18,7 +18,7 @@ use crate::sandbox::protocol::{CompileLimits, Inspection};
 use crate::sandbox::{GuestError, LoadError, Sandbox};
 
 /// A component that a runner looked at.
-pub(super) struct Looked {
+pub(in crate::cli) struct Looked {
     pub digest: Digest,
     pub bytes: Vec<u8>,
     pub inspection: Inspection,

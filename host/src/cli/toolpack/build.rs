@@ -102,7 +102,8 @@ fn compile(folder: &Path) -> anyhow::Result<PathBuf> {
         return Err(Told::error(EXIT_FAILED, "cargo could not build the toolpack"));
     }
     module_of(&output.stdout, &manifest).ok_or_else(|| {
-        let advice = "the crate makes no module: its Cargo.toml needs `[lib] crate-type = [\"cdylib\", \"rlib\"]`";
+        let advice =
+            "the crate makes no module: its Cargo.toml needs `[lib] crate-type = [\"cdylib\", \"rlib\"]`";
         Told::error(EXIT_FAILED, advice)
     })
 }
@@ -111,7 +112,8 @@ fn compile(folder: &Path) -> anyhow::Result<PathBuf> {
 fn flags(folder: &Path) -> Vec<String> {
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    let folders = [(cargo_home, "/cargo"), (built_in_sdk(), "/sdk"), (Some(folder.to_path_buf()), "/toolpack")];
+    let folders =
+        [(cargo_home, "/cargo"), (built_in_sdk(), "/sdk"), (Some(folder.to_path_buf()), "/toolpack")];
     let renamed = folders.into_iter().filter_map(|(folder, name)| {
         folder.map(|folder| format!("--remap-path-prefix={}={name}", folder.display()))
     });
@@ -127,7 +129,11 @@ fn module_of(messages: &[u8], manifest: &Path) -> Option<PathBuf> {
         is("/reason", "compiler-artifact") && is("/manifest_path", &manifest.to_string_lossy())
     })?;
     let files = artifact.get("filenames").and_then(Value::as_array)?;
-    files.iter().filter_map(Value::as_str).map(PathBuf::from).find(|file| file.extension().is_some_and(|e| e == "wasm"))
+    files
+        .iter()
+        .filter_map(Value::as_str)
+        .map(PathBuf::from)
+        .find(|file| file.extension().is_some_and(|e| e == "wasm"))
 }
 
 #[cfg(test)]

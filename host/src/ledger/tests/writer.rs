@@ -92,3 +92,20 @@ async fn i6_a_run_that_does_not_follow_is_refused() {
     }
     world.ledger.begin(&good, &world.attempt()).await.unwrap();
 }
+
+/// F21: while another process holds the file, a writer waits, and then writes once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_writer_waits_for_another_process() {
+    use sqlx::ConnectOptions;
+    let world = World::new().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&world.path);
+    let mut other = options.connect().await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let (ledger, run, attempt) = (world.ledger.clone(), world.run(1), world.attempt());
+    let writing = tokio::spawn(async move { ledger.begin(&run, &attempt).await });
+    // Reads go on meanwhile.
+    assert!(world.ledger.run(world.project, world.run(1).id).await.unwrap().is_none());
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    assert_eq!(writing.await.unwrap().unwrap().ordinal, 1);
+    assert_eq!(world.ledger.events(&world.run(1).id.to_string()).await.unwrap().len(), 2);
+}
