@@ -4,4 +4,5 @@ mod abi;
 mod guests;
 mod hostile;
 mod layering;
+mod sandbox_client;
 mod stage;
