@@ -35,7 +35,21 @@ fn tidy(schema: &mut Schema) {
     if schema.get("format").is_some_and(numeric) {
         schema.remove("format");
     }
+    shorten_choice(schema);
     close(schema, false);
+}
+
+/// A choice of words is a list of words: what each means is said once, by whoever offers the
+/// choice, and not in every schema that a model reads.
+fn shorten_choice(schema: &mut Schema) {
+    let word = |choice: &Value| choice.get("const").filter(|word| word.is_string()).cloned();
+    let words: Option<Vec<Value>> =
+        schema.get("oneOf").and_then(Value::as_array).and_then(|choices| choices.iter().map(word).collect());
+    if let Some(words) = words {
+        schema.remove("oneOf");
+        schema.insert("type".to_owned(), Value::from("string"));
+        schema.insert("enum".to_owned(), Value::from(words));
+    }
 }
 
 /// Makes an object refuse what it does not know.
@@ -72,6 +86,23 @@ mod tests {
 
     #[derive(Serialize, Deserialize, JsonSchema)]
     struct Nothing {}
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    enum Choice {
+        /// Before.
+        Left,
+        /// Behind.
+        Right,
+    }
+
+    #[test]
+    fn a_choice_is_a_list_of_words() {
+        let schema: Value = serde_json::from_str(&of_params::<Choice>()).unwrap();
+        assert_eq!(schema["enum"], json!(["left", "right"]));
+        assert_eq!(schema["type"], json!("string"));
+        assert_eq!(schema.get("oneOf"), None);
+    }
 
     #[test]
     fn objects_are_closed_and_nothing_is_referred_to() {

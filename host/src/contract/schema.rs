@@ -110,17 +110,17 @@ fn role_schema(input: &DeclaredInput) -> Value {
 }
 
 fn host_arguments(properties: &mut Map<String, Value>) {
-    let sample = json!({ "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$" });
+    // Kept short: a model reads them with every tool. `arguments` checks what they leave out.
     let arguments = [
         (
             "project_id",
-            json!({ "type": "string", "description": "Project name or id; optional if there is one." }),
+            json!({ "type": "string", "description": "Name or id; not needed with one project." }),
         ),
         (
             "sample",
             json!({
-                "description": "Sample name, or one for each member of a role.",
-                "anyOf": [sample, { "type": "array", "items": sample }],
+                "type": ["string", "array"], "items": { "type": "string" },
+                "description": "Sample name, or one for each input.",
             }),
         ),
         (
@@ -129,13 +129,13 @@ fn host_arguments(properties: &mut Map<String, Value>) {
         ),
         (
             "retry",
-            json!({ "type": "boolean", "description": "Run again even if a failure is stored.", "default": false }),
+            json!({ "type": "boolean", "description": "Again, though a failure is stored.", "default": false }),
         ),
         (
             "wait_seconds",
             json!({
                 "type": "integer", "minimum": 0, "maximum": WAIT_SECONDS_MAX, "default": WAIT_SECONDS_DEFAULT,
-                "description": "How long to wait before answering with status running.",
+                "description": "Then it answers `running`.",
             }),
         ),
     ];

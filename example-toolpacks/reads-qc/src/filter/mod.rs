@@ -18,35 +18,32 @@ use out::GzOutput;
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
-    /// Least mean quality of a read: the Phred score of its mean probability of error.
+    /// Least mean quality: the Phred score of the mean error probability.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 93.0))]
     min_mean_quality: f64,
     /// Least length of a read.
     #[serde(default)]
-    #[schemars(range(min = 0, max = 9_007_199_254_740_991_u64))]
     min_length: u64,
-    /// Greatest length of a read; not given: any.
+    /// Greatest length of a read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    #[schemars(range(min = 1))]
     max_length: Option<u64>,
-    /// Most N bases in a read; not given: any.
+    /// Most N bases in a read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 9_007_199_254_740_991_u64))]
     max_n: Option<u64>,
-    /// Keeps about this fraction of the reads that pass. Not beside `sample_number`.
+    /// Keeps about this fraction of what passes; not with `sample_number`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.000_001, max = 1.0))]
     sample_fraction: Option<f64>,
-    /// Keeps exactly this many of the reads that pass (all, if fewer pass).
+    /// Keeps exactly this many of what passes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     sample_number: Option<u64>,
-    /// Which random sample: the same seed gives the same reads.
+    /// The same seed draws the same sample.
     #[serde(default)]
-    #[schemars(range(min = 0, max = 9_007_199_254_740_991_u64))]
     seed: u64,
-    /// How the quality bytes are to be read.
+    /// phred33: Sanger, Illumina 1.8 and later; phred64: Illumina 1.3 to 1.7.
     #[serde(default)]
     quality_encoding: Encoding,
 }
