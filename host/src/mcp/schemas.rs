@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 /// The schema of a host tool's arguments.
 pub fn of_arguments<T: JsonSchema>() -> Arc<Map<String, Value>> {
-    let mut schema = of::<T>();
+    let mut schema = of::<T>(Nulls::LeftOut);
     schema.entry("properties").or_insert_with(|| json!({}));
     Arc::new(schema)
 }
@@ -16,7 +16,7 @@ pub fn of_arguments<T: JsonSchema>() -> Arc<Map<String, Value>> {
 /// The schema of a host tool's result. Nothing is required in it: an error is a result too, and
 /// some clients check it against the same schema.
 pub fn of_result<T: JsonSchema>() -> Arc<Map<String, Value>> {
-    let mut schema = Value::Object(of::<T>());
+    let mut schema = Value::Object(of::<T>(Nulls::Written));
     strip(&mut schema, &["required", "description", "format", "minimum", "additionalProperties"]);
     let Value::Object(mut schema) = schema else { return Arc::default() };
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
@@ -70,13 +70,22 @@ fn failure() -> Value {
     json!({ "type": "object", "properties": { "class": text, "code": text, "message": text, "advice": text } })
 }
 
-fn of<T: JsonSchema>() -> Map<String, Value> {
+/// What a field that may be missing looks like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nulls {
+    /// Callers leave it out; strict clients and some models' tool formats know no `null`.
+    LeftOut,
+    /// We may write it, and clients check what we write.
+    Written,
+}
+
+fn of<T: JsonSchema>(nulls: Nulls) -> Map<String, Value> {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
     let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
-    simplify(&mut schema);
+    simplify(&mut schema, nulls);
     match schema {
         // What everything satisfies is written `true`; tools need an object.
         Value::Object(mut schema) => {
@@ -88,19 +97,20 @@ fn of<T: JsonSchema>() -> Map<String, Value> {
     }
 }
 
-/// Takes out titles, and the `null` that only says that a field may be left out: strict clients
-/// and some models' tool formats know neither.
-fn simplify(schema: &mut Value) {
+/// Takes out titles, and the `null` that only says that a field may be left out.
+fn simplify(schema: &mut Value, nulls: Nulls) {
     match schema {
         Value::Object(members) => {
             members.retain(|key, value| !(key == "title" && value.is_string()));
             if members.get("default").is_some_and(Value::is_null) {
                 members.shift_remove("default");
             }
-            without_null(members);
-            members.values_mut().for_each(simplify);
+            if nulls == Nulls::LeftOut {
+                without_null(members);
+            }
+            members.values_mut().for_each(|member| simplify(member, nulls));
         }
-        Value::Array(items) => items.iter_mut().for_each(simplify),
+        Value::Array(items) => items.iter_mut().for_each(|item| simplify(item, nulls)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
@@ -183,7 +193,9 @@ mod tests {
         let schema = Value::Object((*of_result::<Args>()).clone());
         let error = json!({ "failure": { "class": "arguments", "code": "c", "message": "m", "advice": "" } });
         assert!(jsonschema::is_valid(&schema, &error), "{schema}");
-        assert!(jsonschema::is_valid(&schema, &json!({ "id": "x", "inner": { "description": "y" } })));
+        let full = json!({ "id": "x", "limit": 3, "inner": { "description": "y" } });
+        let bare = json!({ "id": "x", "limit": null, "inner": null });
+        assert!(jsonschema::is_valid(&schema, &full) && jsonschema::is_valid(&schema, &bare), "{schema}");
     }
 
     #[test]
