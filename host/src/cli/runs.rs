@@ -246,6 +246,10 @@ async fn wait(args: &WaitArgs, settings: &Settings, out: &mut dyn Write) -> anyh
         Calling { client: &client, settings, project: args.project.project.as_deref(), cancel: &cancel };
     let result = until_end(&calling, &args.project, &args.run, args.seconds).await?;
     client.close().await;
+    if result.structured_content.as_ref().is_none_or(|answer| answer.get("run_id").is_none()) {
+        // No run was found to speak of: an error, and nothing to print.
+        output::value(result.clone())?;
+    }
     super::run::print(&result, settings, out)
 }
 
