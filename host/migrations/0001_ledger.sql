@@ -2,10 +2,12 @@
 -- UTC, JSON as TEXT, truth as 0 or 1. The triggers are what makes the invariants hold against a
 -- mistake of ours; the code asks in the same words.
 
+-- `store_bytes` counts each digest of the project's artifacts once: every import asks for it.
 CREATE TABLE projects (
-    id         TEXT   NOT NULL PRIMARY KEY,
-    name       TEXT   NOT NULL UNIQUE,
-    created_ms BIGINT NOT NULL
+    id          TEXT   NOT NULL PRIMARY KEY,
+    name        TEXT   NOT NULL UNIQUE,
+    created_ms  BIGINT NOT NULL,
+    store_bytes BIGINT NOT NULL
 );
 
 -- Bytes, once for each digest; the seal is JSON of what the file system said when they were proved.

@@ -12,5 +12,6 @@ mod invariants;
 mod layering;
 mod oracle;
 mod replay;
+mod sandbox_client;
 mod share;
 mod stage;

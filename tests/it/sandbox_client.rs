@@ -330,6 +330,8 @@ async fn i9_each_budget_has_its_end() -> Result<()> {
     let plain = Task { input: Some(b"some text".to_vec()), ..Task::default() };
     let few = GuestLimits { host_calls: 1000, ..guest_limits() };
     let calls = Task { limits: few, ..plain.clone() };
+    let none = GuestLimits { outputs: 0, ..guest_limits() };
+    let outputs = Task { limits: none, ..plain.clone() };
     for (name, task, expected) in [
         ("loops_forever", &plain, Limit::Fuel),
         ("loops_in_start", &plain, Limit::Fuel),
@@ -337,6 +339,7 @@ async fn i9_each_budget_has_its_end() -> Result<()> {
         ("recursion", &plain, Limit::Stack),
         ("handles_exhausted", &plain, Limit::Handles),
         ("host_calls_without_end", &calls, Limit::HostCalls),
+        ("output_twice", &outputs, Limit::Outputs),
     ] {
         let ended = bench.attack(name, task).await?;
         let GuestError::Limit { limit, usage, .. } = ended else { bail!("{name}: {ended:?}") };
@@ -345,6 +348,45 @@ async fn i9_each_budget_has_its_end() -> Result<()> {
             assert_eq!(usage.fuel, task.limits.fuel, "{name}");
         }
     }
+    Ok(())
+}
+
+/// What a guest moves is counted where it moves it.
+#[tokio::test]
+async fn i9_bytes_that_cross_the_border_are_counted() -> Result<()> {
+    let bench = Bench::new()?;
+    let copies = bench.load(&guests::honest("copies")?).await?;
+    let input = Some(gzip(&reads(500_000))?);
+    for (limits, expected) in [
+        (GuestLimits { decoded_bytes: 400_000, ..guest_limits() }, Limit::DecodedBytes),
+        (GuestLimits { output_bytes: 400_000, ..guest_limits() }, Limit::OutputBytes),
+        (GuestLimits { host_call_bytes_total: 900_000, ..guest_limits() }, Limit::HostCallBytes),
+        (GuestLimits { host_call_bytes: 60_000, ..guest_limits() }, Limit::HostCallBytes),
+    ] {
+        let task = Task { params: r#"{"how":1}"#, input: input.clone(), limits };
+        let (ran, _outputs) = bench.run(&copies, &task).await?;
+        let Err(GuestError::Limit { limit, .. }) = ran else { bail!("{expected:?}: {ran:?}") };
+        assert_eq!(limit, expected);
+    }
+    Ok(())
+}
+
+/// The compiler has no budget: what costs too much is refused, and the host goes on.
+#[tokio::test]
+async fn a_component_that_costs_too_much_to_compile_is_refused() -> Result<()> {
+    let bench = Bench::new()?;
+    let function = format!(
+        "(func (param i32) {})",
+        "(call_indirect (param i32) (local.get 0) (local.get 0))".repeat(2000)
+    );
+    let module = wat::parse_str(format!("(module (table 1 funcref) {})", function.repeat(200)))?;
+    let mut component = guests::honest("echo")?;
+    wasm_encoder::Section::append_to(&wasm_encoder::RawSection { id: 1, data: &module }, &mut component);
+    let limits = CompileLimits { cpu: Duration::from_secs(1), ..compile_limits() };
+    let (code, message) = refused(bench.sandbox.load(&component, &limits).await)?;
+    assert_eq!(code, "compile_limit", "{message}");
+    let honest = bench.load(&guests::honest("echo")?).await?;
+    bench.run(&honest, &Task::default()).await?.0?;
     Ok(())
 }
 

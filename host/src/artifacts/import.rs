@@ -1,5 +1,6 @@
 //! A file of somebody else's, read once from start to end, which must not change meanwhile.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self as std_io, Read};
 
@@ -8,11 +9,11 @@ use super::store::seal_of;
 use crate::ledger::Seal;
 
 /// Reads an imported file, counts its bytes, and refuses one that changed while it was read.
-#[derive(Debug)]
 pub struct ImportSource {
     file: File,
     before: Seal,
     read_bytes: u64,
+    stop: Box<dyn Fn() -> bool + Send>,
 }
 
 impl ImportSource {
@@ -30,7 +31,14 @@ impl ImportSource {
         if let Err(error) = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential) {
             tracing::debug!(%error, "no read-ahead");
         }
-        Ok(Self { file, before, read_bytes: 0 })
+        Ok(Self { file, before, read_bytes: 0, stop: Box::new(|| false) })
+    }
+
+    /// Asks `stop` before each read; once it says yes, the import ends as
+    /// [`ArtifactError::Cancelled`] and nothing becomes visible.
+    #[must_use]
+    pub fn stop_when(self, stop: impl Fn() -> bool + Send + 'static) -> Self {
+        Self { stop: Box::new(stop), ..self }
     }
 
     /// Bytes that the file has.
@@ -49,8 +57,17 @@ impl ImportSource {
     }
 }
 
+impl fmt::Debug for ImportSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportSource").field("before", &self.before).finish_non_exhaustive()
+    }
+}
+
 impl Read for ImportSource {
     fn read(&mut self, buffer: &mut [u8]) -> std_io::Result<usize> {
+        if (self.stop)() {
+            return Err(std_io::Error::other(Stopped));
+        }
         let bytes = self.file.read(buffer)?;
         self.read_bytes += bytes as u64;
         if self.read_bytes > self.before.size_bytes {
@@ -68,8 +85,16 @@ impl Read for ImportSource {
 #[error("the file changed while it was read")]
 struct ChangedWhileRead;
 
+/// The same, for one who no longer wants the file.
+#[derive(Debug, thiserror::Error)]
+#[error("cancelled")]
+struct Stopped;
+
 /// Gives a reader's `io::Error` its own meaning back.
 pub(super) fn read_failed(error: std_io::Error) -> ArtifactError {
-    let is_changed = error.get_ref().is_some_and(|inner| inner.is::<ChangedWhileRead>());
-    if is_changed { ArtifactError::Changed } else { super::error::io("read what is to be stored")(error) }
+    match error.get_ref() {
+        Some(inner) if inner.is::<ChangedWhileRead>() => ArtifactError::Changed,
+        Some(inner) if inner.is::<Stopped>() => ArtifactError::Cancelled,
+        Some(_) | None => super::error::io("read what is to be stored")(error),
+    }
 }

@@ -53,7 +53,7 @@ pub struct BrowseArgs {
 pub struct ImportArgs {
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// What the bytes are, e.g. FASTQ_GZ; refused if they contradict
+    /// What the bytes are, e.g. BAM; refused if they contradict
     #[arg(long = "type", value_name = "TYPE")]
     type_hint: Option<String>,
     /// Human name, of a single file
@@ -68,7 +68,7 @@ pub struct ImportArgs {
 
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
-    /// Only this type, e.g. FASTQ_GZ
+    /// Only this type, e.g. BAM
     #[arg(long = "type", value_name = "TYPE")]
     artifact_type: Option<String>,
     /// Not only the newest twenty

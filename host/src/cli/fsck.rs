@@ -184,7 +184,8 @@ mod tests {
         let event = NewEvent { project, kind: "artifact_imported", caller: "x".into(), body: json!({}) };
         ledger.add_artifact(new, event).await.unwrap();
         let hex = stored.digest.to_hex();
-        let object = folder.path().join("objects").join(&hex[..2]).join(&hex[2..4]).join(&hex);
+        let (first, second) = (hex.get(..2).unwrap(), hex.get(2..4).unwrap());
+        let object = folder.path().join("objects").join(first).join(second).join(&hex);
         Home { folder, object }
     }
 

@@ -359,10 +359,11 @@ async fn cancel(args: &CancelArgs, settings: &Settings, out: &mut dyn Write) -> 
         return Ok(output::json(out, &answer)?);
     }
     let state = text(&answer, "state");
-    Ok(match text(&answer, "outcome").as_str() {
+    match text(&answer, "outcome").as_str() {
         "already_ended" => writeln!(out, "{} had ended already: {state}", args.run)?,
         _ => writeln!(out, "asked {} to stop; it was {state}", args.run)?,
-    })
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::{ArtifactRow, Ledger, LedgerError, Millis, NewArtifact, NewEvent, Sea
 macro_rules! select_artifact {
     ($rest:literal) => {
         concat!(
-            "SELECT a.id, a.project, a.digest, a.type, o.size_bytes, a.created_ms, a.created_by,
+            "SELECT a.id, a.project, a.digest, a.type, o.size_bytes, a.created_ms AS artifact_ms, a.created_by,
                 (SELECT l.label FROM labels l WHERE l.artifact = a.id ORDER BY l.seq DESC LIMIT 1) AS label
              FROM artifacts a JOIN objects o ON o.digest = a.digest ",
             $rest
@@ -33,7 +33,7 @@ impl Ledger {
         let name = name.to_string();
         self.write(move |connection| {
             Box::pin(async move {
-                let sql = "INSERT INTO projects (id, name, created_ms) VALUES ($1, $2, $3)
+                let sql = "INSERT INTO projects (id, name, created_ms, store_bytes) VALUES ($1, $2, $3, 0)
                            ON CONFLICT (id) DO NOTHING";
                 sqlx::query(sql)
                     .bind(id.to_string())
@@ -164,14 +164,12 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Database`].
     pub async fn store_bytes(&self, project: ProjectId) -> Result<u64, LedgerError> {
-        let sql = "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) AS bytes FROM objects
-                   WHERE digest IN (SELECT digest FROM artifacts WHERE project = $1)";
-        let row = sqlx::query(sql)
+        let row = sqlx::query("SELECT store_bytes FROM projects WHERE id = $1")
             .bind(project.to_string())
-            .fetch_one(self.reads())
+            .fetch_optional(self.reads())
             .await
-            .map_err(database("add up a project's bytes"))?;
-        count(&row, "bytes")
+            .map_err(database("read a project's bytes"))?;
+        row.as_ref().map_or(Ok(0), |row| count(row, "store_bytes"))
     }
 
     /// Every (digest, size) that must have its bytes.
@@ -193,7 +191,7 @@ pub(super) fn artifact_row(row: &SqliteRow) -> Result<ArtifactRow, LedgerError> 
         digest: parsed(row, "digest")?,
         artifact_type: parsed(row, "type")?,
         size_bytes: count(row, "size_bytes")?,
-        created_ms: millis(row, "created_ms")?,
+        created_ms: millis(row, "artifact_ms")?,
         label: maybe_text(row, "label")?,
         created_by: maybe_parsed(row, "created_by")?,
     })
@@ -216,9 +214,8 @@ pub(super) async fn insert_artifact(
     }
     insert_object(connection, new.digest, &new.seal).await?;
     let sql = "INSERT INTO artifacts (id, project, digest, type, created_ms, created_by)
-               VALUES ($1, $2, $3, $4, $5, $6)
-               ON CONFLICT (id) DO UPDATE SET created_by = COALESCE(created_by, excluded.created_by)";
-    sqlx::query(sql)
+               VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
+    let done = sqlx::query(sql)
         .bind(new.id.to_string())
         .bind(new.project.to_string())
         .bind(new.digest.to_string())
@@ -228,6 +225,49 @@ pub(super) async fn insert_artifact(
         .execute(&mut *connection)
         .await
         .map_err(database("add an artifact"))?;
+    if done.rows_affected() == 1 {
+        count_bytes(connection, new).await?;
+    } else if let Some(run) = by {
+        made_by(connection, new, run).await?;
+    }
+    add_label(connection, new, given_by, now_ms).await
+}
+
+/// Counts a new artifact's bytes, unless the project has them under another type already.
+async fn count_bytes(connection: &mut SqliteConnection, new: &NewArtifact) -> Result<(), LedgerError> {
+    let sql = "UPDATE projects SET store_bytes = store_bytes + $1 WHERE id = $2
+               AND (SELECT COUNT(*) FROM artifacts WHERE digest = $3 AND project = $2) = 1";
+    sqlx::query(sql)
+        .bind(stored(new.size_bytes))
+        .bind(new.project.to_string())
+        .bind(new.digest.to_string())
+        .execute(connection)
+        .await
+        .map_err(database("count a project's bytes"))?;
+    Ok(())
+}
+
+/// An artifact that was imported first may be some run's output later.
+async fn made_by(
+    connection: &mut SqliteConnection,
+    new: &NewArtifact,
+    run: RunId,
+) -> Result<(), LedgerError> {
+    sqlx::query("UPDATE artifacts SET created_by = $1 WHERE id = $2 AND created_by IS NULL")
+        .bind(run.to_string())
+        .bind(new.id.to_string())
+        .execute(connection)
+        .await
+        .map_err(database("say which run made an artifact"))?;
+    Ok(())
+}
+
+async fn add_label(
+    connection: &mut SqliteConnection,
+    new: &NewArtifact,
+    given_by: &str,
+    now_ms: Millis,
+) -> Result<(), LedgerError> {
     let Some(label) = &new.label else { return Ok(()) };
     let sql = "INSERT INTO labels (artifact, seq, label, given_by, at_ms)
                SELECT $1, COALESCE(MAX(seq) + 1, 0), $2, $3, $4 FROM labels WHERE artifact = $1

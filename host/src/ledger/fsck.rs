@@ -29,11 +29,12 @@ impl Ledger {
     pub async fn fsck(&self) -> Result<Vec<Finding>, LedgerError> {
         let mut reading = self.reads().begin().await.map_err(database("read the ledger"))?;
         let mut check = Check { connection: &mut reading, findings: Vec::new(), brought: HashSet::new() };
-        check.database().await?;
-        check.chains().await?;
-        check.names().await?;
-        check.runs().await?;
-        check.artifacts().await?;
+        match check.all().await {
+            Err(LedgerError::Database { source, .. }) if is_corrupt(source.as_ref()) => {
+                check.found("database_damaged", "SQLite cannot read the rest of it");
+            }
+            other => other?,
+        }
         let mut findings = check.findings;
         if findings.len() >= FINDINGS_MAX {
             findings.truncate(FINDINGS_MAX);
@@ -51,7 +52,24 @@ struct Check<'c> {
     brought: HashSet<ArtifactId>,
 }
 
+/// Whether `SQLite` met a page that cannot be what it should be.
+fn is_corrupt(error: &(dyn std::error::Error + 'static)) -> bool {
+    const SQLITE_CORRUPT: u32 = 11;
+    const SQLITE_NOTADB: u32 = 26;
+    let database = error.downcast_ref::<sqlx::Error>().and_then(|error| error.as_database_error());
+    let code = database.and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+    code.is_some_and(|extended| matches!(extended & 0xff, SQLITE_CORRUPT | SQLITE_NOTADB))
+}
+
 impl Check<'_> {
+    async fn all(&mut self) -> Result<(), LedgerError> {
+        self.database().await?;
+        self.chains().await?;
+        self.names().await?;
+        self.runs().await?;
+        self.artifacts().await
+    }
+
     fn found(&mut self, code: &'static str, what: impl Into<String>) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(Finding { code, what: what.into() });
@@ -145,6 +163,12 @@ impl Check<'_> {
             if name.is_none() || name.map(|name| identity::project_id(&name)) != id {
                 self.found("project_identity", format!("{} does not follow from its name", text(row, "id")?));
             }
+        }
+        let counted = "SELECT p.id FROM projects p WHERE p.store_bytes <> (
+                           SELECT COALESCE(SUM(o.size_bytes), 0) FROM objects o
+                           WHERE o.digest IN (SELECT a.digest FROM artifacts a WHERE a.project = p.id))";
+        for row in &self.rows(counted).await? {
+            self.found("project_bytes", format!("the bytes of {} are counted wrong", text(row, "id")?));
         }
         let policies = self.rows("SELECT digest, text FROM policies").await?;
         for row in &policies {

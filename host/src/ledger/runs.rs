@@ -1,6 +1,6 @@
 //! What is read of runs.
 
-use helix_ids::{Digest, ProjectId, RunId, ToolName};
+use helix_ids::{Digest, OutputKey, ProjectId, Role, RunId, ToolName};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
@@ -8,36 +8,57 @@ use super::artifacts::artifact_row;
 use super::column::{count, maybe_millis, maybe_parsed, maybe_text, millis, parsed, text};
 use super::error::database;
 use super::{
-    AttemptId, AttemptRow, AttemptState, Failure, Ledger, LedgerError, Millis, NewRun, RunInput, RunRow,
-    RunSummary, Used,
+    ArtifactRow, AttemptId, AttemptRow, AttemptState, Failure, Ledger, LedgerError, Millis, NewRun, RunInput,
+    RunRow, RunSummary, Used,
 };
 
 macro_rules! attempt_columns {
-    ($log:literal) => {
+    ($plan:literal, $result:literal, $summary:literal, $log:literal) => {
         concat!(
             "a.run, a.ordinal, a.state, a.owner, a.caller, a.takeovers, a.policy_file, a.engine,
-             a.host_version, a.plan, a.created_ms, a.started_ms, a.ended_ms, a.result, a.summary,
-             a.failure_class, a.failure_code, a.failure_message, a.failure_advice, a.failure_is_answer,
-             a.fuel, a.memory_bytes, a.wall_ms, a.log_dropped_bytes, ",
+             a.host_version, a.created_ms, a.started_ms, a.ended_ms, a.failure_class, a.failure_code,
+             a.failure_message, a.failure_advice, a.failure_is_answer, a.fuel, a.memory_bytes, a.wall_ms,
+             a.log_dropped_bytes, ",
+            $plan,
+            " AS plan, ",
+            $result,
+            " AS result, ",
+            $summary,
+            " AS summary, ",
             $log,
             " AS log"
         )
     };
 }
 
+/// A row for each output, or one; the long texts stand in the first row only.
+const ANSWER: &str = concat!(
+    "SELECT ",
+    attempt_columns!(
+        "CASE WHEN u.place > 0 THEN '' ELSE a.plan END",
+        "CASE WHEN u.place > 0 THEN '' ELSE a.result END",
+        "CASE WHEN u.place > 0 THEN '' ELSE a.summary END",
+        "''"
+    ),
+    ", u.role, u.output_key, u.label, f.id, f.project, f.digest, f.type, o.size_bytes,
+       f.created_ms AS artifact_ms, f.created_by
+     FROM attempts a
+     LEFT JOIN outputs u ON u.run = a.run AND u.attempt = a.ordinal
+     LEFT JOIN artifacts f ON f.id = u.artifact
+     LEFT JOIN objects o ON o.digest = f.digest
+     WHERE a.run = $1 AND a.ordinal = (
+         SELECT n.ordinal FROM attempts n JOIN runs r ON r.id = n.run
+         WHERE n.run = $1 AND r.digest = $2
+           AND (n.state = 'succeeded' OR (n.state = 'failed' AND n.failure_is_answer = 1))
+         ORDER BY n.state = 'succeeded' DESC, n.ordinal DESC LIMIT 1)
+     ORDER BY u.place"
+);
+
 /// Outputs with the label under which the attempt made each.
-macro_rules! select_outputs {
-    ($rest:literal) => {
-        concat!(
-            "SELECT u.attempt, u.role, u.output_key, u.label, a.id, a.project, a.digest, a.type, o.size_bytes,
-                    a.created_ms, a.created_by
-             FROM outputs u JOIN artifacts a ON a.id = u.artifact JOIN objects o ON o.digest = a.digest
-             WHERE u.run = $1 ",
-            $rest,
-            " ORDER BY u.attempt, u.place"
-        )
-    };
-}
+const OUTPUTS: &str = "SELECT u.attempt, u.role, u.output_key, u.label, f.id, f.project, f.digest, f.type,
+         o.size_bytes, f.created_ms AS artifact_ms, f.created_by
+     FROM outputs u JOIN artifacts f ON f.id = u.artifact JOIN objects o ON o.digest = f.digest
+     WHERE u.run = $1 ORDER BY u.attempt, u.place";
 
 /// A line of a list: a run with its newest attempt.
 macro_rules! select_summary {
@@ -68,38 +89,24 @@ impl Ledger {
     }
 
     /// The attempt that answers this run, if one does: the newest success, else the newest
-    /// failure that is an answer. The hot path of a replay: one indexed read, and one more for
-    /// the outputs of a success. The log, which may be long and which no answer shows, is left
-    /// out; [`Self::run`] has it.
+    /// failure that is an answer. The hot path of a replay: one indexed read. The log, which may be
+    /// long and which no answer shows, is left out; [`Self::run`] has it.
     ///
     /// # Errors
     /// [`LedgerError::Database`], [`LedgerError::Damaged`].
     pub async fn answer(&self, id: RunId, digest: Digest) -> Result<Option<AttemptRow>, LedgerError> {
-        let sql = concat!(
-            "SELECT ",
-            attempt_columns!("''"),
-            " FROM attempts a JOIN runs r ON r.id = a.run
-              WHERE a.run = $1 AND r.digest = $2
-                AND (a.state = 'succeeded' OR (a.state = 'failed' AND a.failure_is_answer = 1))
-              ORDER BY a.state = 'succeeded' DESC, a.ordinal DESC LIMIT 1"
-        );
-        let row = sqlx::query(sql)
+        let rows = sqlx::query(ANSWER)
             .bind(id.to_string())
             .bind(digest.to_string())
-            .fetch_optional(self.reads())
+            .fetch_all(self.reads())
             .await
             .map_err(database("look for an answer"))?;
-        let Some(row) = row else { return Ok(None) };
-        let mut attempt = attempt_row(&row)?;
-        if attempt.state == AttemptState::Succeeded {
-            let outputs = sqlx::query(select_outputs!("AND u.attempt = $2"))
-                .bind(id.to_string())
-                .bind(i64::from(attempt.id.ordinal))
-                .fetch_all(self.reads())
-                .await
-                .map_err(database("read the outputs of an answer"))?;
-            for output in &outputs {
-                put_output(std::slice::from_mut(&mut attempt), output)?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        let mut attempt = attempt_row(first)?;
+        for row in &rows {
+            // An attempt without outputs has one row, without an output.
+            if maybe_text(row, "role")?.is_some() {
+                attempt.outputs.push(output_of(row)?);
             }
         }
         Ok(Some(attempt))
@@ -176,14 +183,17 @@ pub(super) async fn load(
             .fetch_all(&mut *connection)
             .await
             .map_err(database("read a run's inputs"))?;
-    let attempts =
-        concat!("SELECT ", attempt_columns!("a.log"), " FROM attempts a WHERE a.run = $1 ORDER BY a.ordinal");
+    let attempts = concat!(
+        "SELECT ",
+        attempt_columns!("a.plan", "a.result", "a.summary", "a.log"),
+        " FROM attempts a WHERE a.run = $1 ORDER BY a.ordinal"
+    );
     let attempts = sqlx::query(attempts)
         .bind(id.to_string())
         .fetch_all(&mut *connection)
         .await
         .map_err(database("read a run's attempts"))?;
-    let outputs = sqlx::query(select_outputs!(""))
+    let outputs = sqlx::query(OUTPUTS)
         .bind(id.to_string())
         .fetch_all(&mut *connection)
         .await
@@ -264,11 +274,15 @@ fn attempt_row(row: &SqliteRow) -> Result<AttemptRow, LedgerError> {
 /// Puts an output with its attempt.
 fn put_output(attempts: &mut [AttemptRow], row: &SqliteRow) -> Result<(), LedgerError> {
     let ordinal: u32 = count(row, "attempt")?;
-    let output = (parsed(row, "role")?, parsed(row, "output_key")?, artifact_row(row)?);
+    let output = output_of(row)?;
     if let Some(attempt) = attempts.iter_mut().find(|attempt| attempt.id.ordinal == ordinal) {
         attempt.outputs.push(output);
     }
     Ok(())
+}
+
+fn output_of(row: &SqliteRow) -> Result<(Role, OutputKey, ArtifactRow), LedgerError> {
+    Ok((parsed(row, "role")?, parsed(row, "output_key")?, artifact_row(row)?))
 }
 
 fn summary(row: &SqliteRow) -> Result<RunSummary, LedgerError> {

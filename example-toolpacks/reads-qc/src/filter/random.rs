@@ -1,6 +1,6 @@
 //! Random numbers that follow from a seed and nothing else.
 
-/// SplitMix64: small, well studied, and the same on every machine.
+/// `SplitMix64`: small, well studied, and the same on every machine.
 pub struct Random(u64);
 
 impl Random {

@@ -123,7 +123,7 @@ fn plots(page: &mut String, file: &Counted) {
 }
 
 fn figure(page: &mut String, title: &str, key: &str, svg: &str) {
-    write!(page, "<figure><figcaption><h3>{title}</h3>{key}</figcaption>{svg}</figure>\n").ok();
+    writeln!(page, "<figure><figcaption><h3>{title}</h3>{key}</figcaption>{svg}</figure>").ok();
 }
 
 fn key(entries: &[(&str, &str)]) -> String {

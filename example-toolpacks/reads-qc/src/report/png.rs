@@ -16,7 +16,7 @@ const WIDTH: u32 = 1000;
 const HEIGHT: u32 = 600;
 
 /// Colours by index: what is drawn as "grey" is a place in this list.
-const PALETTE: [[u8; 3]; 12] = [
+const PALETTE: [[u8; 3]; 10] = [
     [255, 255, 255],
     [27, 36, 48],
     [90, 102, 117],
@@ -24,11 +24,9 @@ const PALETTE: [[u8; 3]; 12] = [
     [37, 99, 168],
     [194, 65, 12],
     [188, 212, 237],
-    [243, 205, 184],
     [253, 240, 240],
     [254, 246, 234],
     [238, 248, 241],
-    [250, 251, 252],
 ];
 const PAPER: u8 = 0;
 const INK: u8 = 1;
@@ -36,8 +34,8 @@ const SOFT: u8 = 2;
 const RULE: u8 = 3;
 /// One for each file.
 const LINES: [u8; 2] = [4, 5];
-const BANDS: [u8; 2] = [6, 7];
-const ZONES: [u8; 3] = [8, 9, 10];
+const BAND: u8 = 6;
+const ZONES: [u8; 3] = [7, 8, 9];
 
 struct Canvas {
     pixels: Vec<u8>,
@@ -176,14 +174,17 @@ fn quality(canvas: &mut Canvas, along: &[Vec<Position>]) {
         let height = plot.at(1.0, low).y - corner.y;
         canvas.fill(corner, Size::new(plot.size.width, height.unsigned_abs()), color);
     }
-    plot.axes(canvas, "Quality by position in the read: mean, and the middle half of the bases");
-    for (positions, band) in along.iter().zip(BANDS) {
-        for at in positions {
+    // Two bands on one another could not be told apart.
+    if let [only] = along {
+        plot.axes(canvas, "Quality by position in the read: mean, and the middle half of the bases");
+        for at in only {
             let top = plot.at(at.from as f64, f64::from(at.quality_q3));
             let bottom = plot.at(at.to as f64 + 1.0, f64::from(at.quality_q1));
             let size = bottom - top;
-            canvas.fill(top, Size::new(size.x.unsigned_abs().max(1), size.y.unsigned_abs().max(2)), band);
+            canvas.fill(top, Size::new(size.x.unsigned_abs().max(1), size.y.unsigned_abs().max(2)), BAND);
         }
+    } else {
+        plot.axes(canvas, "Mean quality by position in the read");
     }
     for (positions, color) in along.iter().zip(LINES) {
         let middle = |at: &Position| ((at.from + at.to) as f64 / 2.0, at.quality_mean);

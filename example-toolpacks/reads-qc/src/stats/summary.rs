@@ -99,6 +99,9 @@ impl Summary {
     }
 }
 
+/// One bin's scores and bases.
+type Row<'a> = (&'a [u64], &'a [u64; BASES]);
+
 impl Position {
     /// A tally's bins, in order.
     pub fn all(tally: &Tally) -> Vec<Self> {
@@ -108,9 +111,9 @@ impl Position {
 
     /// A tally's bins, drawn together to at most `most` of them.
     pub fn coarse(tally: &Tally, most: usize) -> Vec<Self> {
-        let rows: Vec<_> = tally.scores().zip(tally.bases()).collect();
+        let rows: Vec<Row<'_>> = tally.scores().zip(tally.bases()).collect();
         let step = rows.len().div_ceil(most).max(1);
-        let group = |(index, rows): (usize, &[(&[u64], &[u64; BASES])])| {
+        let group = |(index, rows): (usize, &[Row<'_>])| {
             let mut scores = vec![0; rows.first().map(|(scores, _)| scores.len()).unwrap_or_default()];
             let mut bases = [0; BASES];
             for (more, row) in rows {

@@ -31,9 +31,20 @@ const GFF3: &[u8] = b"##gff-version 3\nchr1\tx\tgene\t1\t9\t.\t+\t.\tID=g1\n";
 const GTF: &[u8] = b"chr1\tx\texon\t1\t9\t.\t+\t.\tgene_id \"g\"; transcript_id \"t\";\n";
 const ELF: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0";
 
+/// Bytes, a file name, and what the two speak for.
+type Case = (Vec<u8>, &'static str, ArtifactType);
+
 #[test]
 fn bytes_and_names_speak_for_a_type() {
-    let cases: Vec<(Vec<u8>, &str, ArtifactType)> = vec![
+    for (bytes, name, expected) in sequences().into_iter().chain(tables_and_documents()) {
+        assert_eq!(sniff(&bytes, name), expected, "{name}: {:?}", String::from_utf8_lossy(&bytes));
+        // What is said of bytes is never contradicted by them.
+        assert!(agrees(&bytes, expected), "{name}: {expected}");
+    }
+}
+
+fn sequences() -> Vec<Case> {
+    vec![
         (FASTQ.into(), "x", Fastq),
         (FASTQ.into(), "x.fq", Fastq),
         (FASTQ.into(), "x.txt", Fastq),
@@ -74,6 +85,11 @@ fn bytes_and_names_speak_for_a_type() {
         (bgzf(b"CSI\x01"), "x", Csi),
         (bgzf(b"BCF\x02\x02"), "x", Bcf),
         (b"BCF\x02\x02".into(), "x", Bcf),
+    ]
+}
+
+fn tables_and_documents() -> Vec<Case> {
+    vec![
         (BED.into(), "x.bed", Bed),
         (b"chr1 5 9\n".into(), "x.bed", Bed),
         (b"chr1\t0\t9\n".into(), "x", Tsv),
@@ -104,12 +120,7 @@ fn bytes_and_names_speak_for_a_type() {
         (ELF.into(), "x", Unknown),
         (ELF.into(), "x.vcf", Unknown),
         (b"\xff\xfe\x00".into(), "x.txt", Unknown),
-    ];
-    for (bytes, name, expected) in &cases {
-        assert_eq!(sniff(bytes, name), *expected, "{name}: {:?}", String::from_utf8_lossy(bytes));
-        // What is said of bytes is never contradicted by them.
-        assert!(agrees(bytes, *expected), "{name}: {expected}");
-    }
+    ]
 }
 
 /// R38: a hint that the bytes contradict is refused.

@@ -238,6 +238,19 @@ fn a_file_that_changes_meanwhile_is_refused() {
     assert!(matches!(exchanged, Ok(15) | Err(ArtifactError::Changed)), "{exchanged:?}");
 }
 
+#[test]
+fn a_stopped_import_leaves_nothing() {
+    let lab = Lab::new();
+    let store = Store::open(&lab.folder.path().join("store"), 0).unwrap();
+    let source = ImportSource::new(open_beneath(&lab.root(), "sub/reads.fq").unwrap(), 1 << 20).unwrap();
+    let asked = std::cell::Cell::new(0);
+    let mut source = source.stop_when(move || asked.replace(asked.get() + 1) > 0);
+    let stopped = store.put(&mut source, 1 << 20, &mut |_| ());
+    assert!(matches!(stopped, Err(ArtifactError::Cancelled)), "{stopped:?}");
+    assert!(store.leftovers().unwrap().is_empty());
+    assert_eq!(fs::read_dir(lab.folder.path().join("store/objects")).unwrap().count(), 0);
+}
+
 /// R8: a list shows what can be asked for by a clean name, and nothing else.
 #[test]
 fn a_list_is_sorted_and_clean() {

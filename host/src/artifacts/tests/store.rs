@@ -17,7 +17,7 @@ fn put(store: &Store, bytes: &[u8]) -> Result<Stored, ArtifactError> {
 
 fn object(root: &Path, digest: &Digest) -> PathBuf {
     let hex = digest.to_hex();
-    root.join("objects").join(&hex[..2]).join(&hex[2..4]).join(&hex)
+    root.join("objects").join(hex.get(..2).unwrap()).join(hex.get(2..4).unwrap()).join(&hex)
 }
 
 /// Files under a folder, however deep.
@@ -57,7 +57,7 @@ fn i5_bytes_hash_to_their_name() {
     let again = put(&store, &bytes).unwrap();
     assert_eq!(again, stored);
     let path = object(root.path(), &stored.digest);
-    assert_eq!(files(root.path()), [path.clone()]);
+    assert_eq!(files(root.path()), std::slice::from_ref(&path));
     assert_eq!(mode(&path), 0o444);
     assert_eq!(mode(&root.path().join("objects")), 0o700);
     let empty = put(&store, b"").unwrap();

@@ -55,6 +55,7 @@ async fn an_edit_of_the_file_shows() {
         ("UPDATE policies SET text = ''", "policy_text"),
         ("UPDATE projects SET name = 'other'", "project_identity"),
         ("DELETE FROM projects", "chain_of_nothing"),
+        ("UPDATE projects SET store_bytes = 0", "project_bytes"),
     ];
     for (sql, expected) in cases {
         let copy = copy_without_triggers(&world).await;
@@ -146,4 +147,26 @@ async fn what_was_acknowledged_survives() {
     let run = world.run(2);
     assert!(again.answer(run.id, run.digest).await.unwrap().is_some());
     assert_eq!(again.fsck().await.unwrap().len(), 0);
+}
+
+/// F17: a page that was zeroed shows, whichever it is.
+#[tokio::test]
+async fn a_zeroed_page_shows() {
+    use std::os::unix::fs::FileExt;
+    let world = full().await;
+    let page_bytes = 4096;
+    let pages = std::fs::metadata(&copy_without_triggers(&world).await.path).unwrap().len() / page_bytes;
+    assert!(pages > 20);
+    for page in (1..pages).step_by(5) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.sqlite");
+        world.raw(&format!("VACUUM INTO '{}'", path.display())).await.unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&[0; 4096], page * page_bytes).unwrap();
+        let found = match Ledger::look(&path).await {
+            Ok(look) => look.fsck().await.map(|findings| findings.len()),
+            Err(refused) => Err(refused),
+        };
+        assert!(!matches!(found, Ok(0)), "page {page}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The ledger on a real SQLite file.
+//! The ledger on a real file.
 
 mod integrity;
 mod model;

@@ -28,6 +28,7 @@ pub struct Cache {
 
 /// What a compiled form depends on. Limits are part of it, so that a component which a tighter
 /// policy would refuse is looked at again.
+#[derive(Clone)]
 pub struct Key(Digest);
 
 impl Key {

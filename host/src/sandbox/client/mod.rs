@@ -22,8 +22,8 @@ use super::protocol::{
 };
 use crate::contract::raw;
 
-/// How long a runner may take to begin.
-const START_WALL: Duration = Duration::from_secs(30);
+/// Least time for a compilation, which else has some times its processor time.
+const COMPILE_WALL: Duration = Duration::from_secs(30);
 
 /// Least time for looking at a file; a second for each 4 MiB comes to it.
 const CHECK_WALL: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ const METADATA_LIMITS: GuestLimits = GuestLimits {
 /// Starts and holds runners. One for each host.
 pub struct Sandbox {
     pool: Pool,
-    cache: Cache,
+    cache: Arc<Cache>,
 }
 
 /// A component that was inspected and compiled. Holds the sealed, authenticated native code.
@@ -137,7 +137,7 @@ impl Sandbox {
     /// Starts the first spare runner at once, so that the first call finds it ready.
     pub fn new(settings: SandboxSettings) -> Self {
         let SandboxSettings { cache_dir, key, runners_max, runner_exe } = settings;
-        Self { pool: Pool::new(runner_exe, runners_max), cache: Cache::new(cache_dir, key) }
+        Self { pool: Pool::new(runner_exe, runners_max), cache: Arc::new(Cache::new(cache_dir, key)) }
     }
 
     /// Process ids of the runners that live or are not reaped yet.
@@ -166,7 +166,10 @@ impl Sandbox {
         let digest = Digest::of(component);
         let engine = self.pool.engine().await.map_err(LoadError::fault)?;
         let key = Key::new(&digest, &engine, limits);
-        if let Some((inspection, code)) = self.cache.get(&key) {
+        let (cache, wanted) = (Arc::clone(&self.cache), key.clone());
+        let found =
+            tokio::task::spawn_blocking(move || cache.get(&wanted)).await.map_err(LoadError::fault)?;
+        if let Some((inspection, code)) = found {
             return Ok(Compiled { digest, inspection, code: Arc::new(code) });
         }
         let file = cache::sealed(component).map_err(LoadError::fault)?;
@@ -174,7 +177,9 @@ impl Sandbox {
         let request = Request::Compile { limits: limits.clone() };
         let done = self.compilation(&request, &[file.as_fd(), target.as_fd()], limits).await?;
         let Done::Compiled(inspection) = done else { return Err(LoadError::refused(done)) };
-        let code = self.cache.put(&key, &inspection, target).map_err(LoadError::fault)?;
+        let (cache, kept) = (Arc::clone(&self.cache), inspection.clone());
+        let put = tokio::task::spawn_blocking(move || cache.put(&key, &kept, target));
+        let code = put.await.map_err(LoadError::fault)?.map_err(LoadError::fault)?;
         Ok(Compiled { digest, inspection, code: Arc::new(code) })
     }
 
@@ -185,7 +190,7 @@ impl Sandbox {
         limits: &CompileLimits,
     ) -> Result<Done, LoadError> {
         // Processor time is what is limited; waiting for a busy machine is not the component's fault.
-        let wall = limits.cpu.saturating_mul(4) + START_WALL;
+        let wall = limits.cpu.saturating_mul(4) + COMPILE_WALL;
         match self.exchange(request, files, wall, &mut Nothing).await {
             Ok(done) => Ok(done),
             Err(Lost::Wall) => Err(LoadError::limit(limits, "it took too long")),
@@ -326,16 +331,34 @@ async fn talk(
     events: &mut dyn RunEvents,
 ) -> Result<Done, Lost> {
     session.send(request, files).await?;
+    let (mut log_bytes, mut outputs) = most_said(request);
     loop {
         match session.next().await? {
-            Event::Log { level, text } => events.log(&level, &text),
+            Event::Log { level, text } => {
+                log_bytes = log_bytes.checked_sub(text.len() as u64).ok_or(Lost::OutOfTurn)?;
+                events.log(&level, &text);
+            }
             Event::Progress { done, total, text } => events.progress(done, total, &text),
             Event::Create { role, key } => {
+                outputs = outputs.checked_sub(1).ok_or(Lost::OutOfTurn)?;
                 let file = events.create_output(&role, &key).map_err(Lost::Output)?;
                 session.send(&super::protocol::Created {}, &[file.as_fd()]).await?;
             }
             Event::Done(done) => return Ok(*done),
             Event::Hello { .. } => return Err(Lost::OutOfTurn),
+        }
+    }
+}
+
+/// Bytes of log and number of outputs that a runner may bring. It counts them itself; this holds
+/// for one that its guest has taken over (invariant I-9).
+fn most_said(request: &Request) -> (u64, u64) {
+    match request {
+        Request::Describe { limits } | Request::Plan { limits, .. } | Request::Run { limits, .. } => {
+            (limits.log_bytes, limits.outputs)
+        }
+        Request::Inspect { .. } | Request::Compile { .. } | Request::Check { .. } | Request::Head { .. } => {
+            (0, 0)
         }
     }
 }

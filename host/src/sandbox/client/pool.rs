@@ -1,4 +1,5 @@
 //! Starts runners: one ahead of need, and no more at work than policy allows.
+#![expect(clippy::disallowed_methods, reason = "the one place that starts a runner")]
 
 use std::collections::BTreeSet;
 use std::io;
@@ -8,10 +9,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use super::session::{Lost, Process, Session};
+
+/// How long a runner may take to say hello.
+const START_WALL: Duration = Duration::from_secs(30);
 
 type Started = io::Result<(Process, UnixStream)>;
 
@@ -95,7 +100,9 @@ impl Pool {
             let (mut process, stream) = started.map_err(Lost::Start)?;
             // One that died while it waited says nothing about the request.
             if process.ended().is_none() {
-                return Session::begin(process, stream).await;
+                let begun = tokio::time::timeout(START_WALL, Session::begin(process, stream)).await;
+                let late = |elapsed| Lost::Start(io::Error::new(io::ErrorKind::TimedOut, elapsed));
+                return begun.map_err(late)?;
             }
         }
     }
@@ -110,6 +117,8 @@ fn start(runner_exe: &Path, reaper: &Reaper) -> Started {
         .arg0("helixmcp")
         .arg("runner")
         .env_clear()
+        // Keys pressed at the host's terminal are the host's to answer.
+        .process_group(0)
         .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())

@@ -107,12 +107,13 @@ fn answer(engine: Engine, request: Request, descriptors: Vec<OwnedFd>, channel: 
         Request::Inspect { limits } => (inspect(first, &limits), channel),
         Request::Compile { limits } => (compile(&engine, first, descriptors.next(), &limits), channel),
         Request::Check { artifact_type } => {
-            (done(check::check(first, artifact_type).map(Done::Checked)), channel)
+            let check = || check::check(first, artifact_type).map(Done::Checked);
+            (done(process::limit_file().and_then(|()| check())), channel)
         }
         Request::Head { max_bytes } => {
-            let head = check::head(first, max_bytes.min(HEAD_BYTES_MAX));
-            let text = head.map(|bytes| base64::engine::general_purpose::STANDARD.encode(bytes));
-            (done(text.map(Done::Head)), channel)
+            let head = || check::head(first, max_bytes.min(HEAD_BYTES_MAX));
+            let text = |bytes| Done::Head(base64::engine::general_purpose::STANDARD.encode(bytes));
+            (done(process::limit_file().and_then(|()| head()).map(text)), channel)
         }
     }
 }

@@ -58,6 +58,11 @@ pub fn limit_guest(limits: &GuestLimits) -> Result<(), String> {
     set(Resource::Data, bytes).map_err(|error| format!("the limits cannot be set: {error}"))
 }
 
+/// Memory of a process that reads one file: a check holds a line at most.
+pub fn limit_file() -> Result<(), String> {
+    set(Resource::Data, HOST_BYTES).map_err(|error| format!("the limits cannot be set: {error}"))
+}
+
 fn set(resource: Resource, most: u64) -> rustix::io::Result<()> {
     rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
 }
