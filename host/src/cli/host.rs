@@ -225,10 +225,13 @@ impl Serving {
             return;
         }
         let host = Arc::clone(&self.host);
+        let told = host.policy_file().problem();
         self.reloading.spawn(async move {
             match host.reload_policy().await {
                 Ok(true) => tracing::info!("the policy was read again"),
+                // A file that stays bad is not news a second later.
                 Ok(false) => {}
+                Err(_) if told.is_some() && told == host.policy_file().problem() => {}
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,

@@ -105,7 +105,7 @@ pub fn print(result: &CallToolResult, settings: &Settings, out: &mut dyn Write) 
         return Ok(ExitCode::from(code));
     }
     if let Some(summary) = answer.get("summary").and_then(Value::as_str) {
-        writeln!(out, "{}\n", output::visible(summary))?;
+        writeln!(out, "{}\n", output::visible(summary).trim_end())?;
     }
     let outputs = answer.get("outputs").and_then(Value::as_array);
     if let Some(outputs) = outputs.filter(|outputs| !outputs.is_empty()) {
@@ -292,14 +292,47 @@ impl Kind {
     fn of(schema: &Value) -> Self {
         let item = schema.get("items").unwrap_or(schema);
         let pattern = item.get("pattern").and_then(Value::as_str).unwrap_or_default();
-        match item.get("type").and_then(Value::as_str) {
+        match type_name(item) {
             Some("string") if pattern.starts_with("^art_") => Self::Role,
             Some("string") => Self::Text,
             Some("integer" | "number" | "boolean") => Self::Plain,
-            None if item.get("enum").is_some_and(all_text) => Self::Text,
-            _ => Self::Other,
+            Some(_) => Self::Other,
+            None if is_choice_of_texts(item) => Self::Text,
+            None => match choices(item) {
+                // What may be left out: a schema or null.
+                [only] => Self::of(only),
+                _ => Self::Other,
+            },
         }
     }
+}
+
+/// The one type of a schema, beside null.
+fn type_name(schema: &Value) -> Option<&str> {
+    match schema.get("type")? {
+        Value::String(name) => Some(name),
+        Value::Array(names) => {
+            let mut names = names.iter().filter_map(Value::as_str).filter(|name| *name != "null");
+            names.next().filter(|_name| names.next().is_none())
+        }
+        _ => None,
+    }
+}
+
+/// The schemas that a value may satisfy, with null last if it is among them.
+fn choices(schema: &Value) -> &[Value] {
+    let choices = ["oneOf", "anyOf"].iter().find_map(|key| schema.get(key)).and_then(Value::as_array);
+    match choices.map(Vec::as_slice) {
+        Some([some @ .., null]) if null.get("type").is_some_and(|name| name == "null") => some,
+        Some(all) => all,
+        None => &[],
+    }
+}
+
+fn is_choice_of_texts(schema: &Value) -> bool {
+    let is_text = |choice: &Value| choice.get("const").is_some_and(Value::is_string);
+    let choices = choices(schema);
+    schema.get("enum").is_some_and(all_text) || (!choices.is_empty() && choices.iter().all(is_text))
 }
 
 fn all_text(choices: &Value) -> bool {
@@ -331,12 +364,7 @@ impl<'a> Assignment<'a> {
             Kind::Role | Kind::Text => Ok(json!(value)),
             Kind::Plain => {
                 let parsed = as_json().ok().filter(|value| value.is_number() || value.is_boolean());
-                let wanted = schema
-                    .get("items")
-                    .unwrap_or(schema)
-                    .get("type")
-                    .and_then(Value::as_str)
-                    .unwrap_or("value");
+                let wanted = type_name(schema.get("items").unwrap_or(schema)).unwrap_or("number");
                 parsed.ok_or_else(|| Told::arguments(format!("{name} takes a {wanted}, not {value}")))
             }
             Kind::Other => bail!(Told::arguments(format!("{name} is not that simple: write {name}:=JSON"))),
@@ -407,6 +435,15 @@ mod tests {
             ("x:=\"7\"", &int, Ok(json!("7"))),
             ("x:={", &object, Err("not JSON")),
             ("x={}", &object, Err("write x:=JSON")),
+            ("x=7", &json!({ "type": ["integer", "null"] }), Ok(json!(7))),
+            ("x=7", &json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] }), Ok(json!("7"))),
+            (
+                "x=a",
+                &json!({ "oneOf": [{ "const": "a", "type": "string" }, { "const": "b" }] }),
+                Ok(json!("a")),
+            ),
+            ("x=a", &json!({ "enum": ["a", "b"] }), Ok(json!("a"))),
+            ("x=a", &json!({ "anyOf": [{ "type": "string" }, { "type": "integer" }] }), Err("write x:=JSON")),
             ("x=1.5", &list, Ok(json!([1.5]))),
             ("x:=[1,2]", &list, Ok(json!([1, 2]))),
             ("x:=[\"art_1\"]", &roles, Ok(json!(["art_1"]))),

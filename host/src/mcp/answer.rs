@@ -11,7 +11,7 @@ use rmcp::model::{CallToolResult, ContentBlock, ErrorData, Resource};
 use serde_json::{Map, Value, json};
 
 use super::admin::chain;
-use super::host_tools::HostResult;
+use super::host_tools::{self, HostResult};
 use super::resources;
 use crate::call::{Answer, AnswerOutput, CallError, Context, Host, Status};
 use crate::query::{self, ReadContent};
@@ -108,7 +108,9 @@ pub fn of_error(tool: &str, error: CallError) -> Result<CallToolResult, ErrorDat
             failure
         }
     };
-    Ok(failure.result())
+    // A host tool's own `status`, where it has one, knows no such words.
+    let has_status = host_tools::find(tool).is_none_or(|tool| tool.answers);
+    Ok(failure.result(has_status))
 }
 
 /// The error of `tools/call` for a tool that is not offered, whyever.
@@ -140,7 +142,7 @@ impl Failure {
         }
     }
 
-    fn result(self) -> CallToolResult {
+    fn result(self, has_status: bool) -> CallToolResult {
         let Self { status, run, class, code, message, advice, more } = self;
         let mut text = format!("{} ({code}): {message}", turn(&class));
         if !advice.is_empty() {
@@ -153,7 +155,10 @@ impl Failure {
         if let Value::Object(members) = &mut failure {
             members.extend(more);
         }
-        let mut structured = json!({ "status": status, "failure": failure });
+        let mut structured = json!({ "failure": failure });
+        if let (true, Value::Object(members)) = (has_status, &mut structured) {
+            members.insert("status".to_owned(), json!(status));
+        }
         if let (Some(run), Value::Object(members)) = (run, &mut structured) {
             members.insert("run_id".to_owned(), json!(run));
         }
@@ -346,6 +351,15 @@ mod tests {
             assert!(jsonschema::is_valid(&schema, &structured), "{structured}");
             let shown = serde_json::to_string(&result).unwrap();
             assert!(!shown.contains('\u{202e}') && !shown.contains("secret rule"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_host_tools_error_satisfies_its_own_schema() {
+        for tool in host_tools::all() {
+            let schema = Value::Object((*tool.output_schema).clone());
+            let structured = of_error(tool.name, denial()).unwrap().structured_content.unwrap();
+            assert!(jsonschema::is_valid(&schema, &structured), "{}: {structured}", tool.name);
         }
     }
 

@@ -22,6 +22,8 @@ pub struct HostTool {
     pub annotations: ToolAnnotations,
     pub input_schema: Schema,
     pub output_schema: Schema,
+    /// Answers as a toolpack's tool does, with a `status` of the same meaning.
+    pub answers: bool,
     call: fn(Arc<Host>, Context, Map<String, Value>) -> Called,
 }
 
@@ -86,6 +88,7 @@ macro_rules! host_tools {
                 annotations: Effect::$effect.annotations(),
                 input_schema: schemas::of_arguments::<crate::$module::$args>(),
                 output_schema: host_tools!(@schema $answer $result),
+                answers: host_tools!(@answers $answer),
                 call: |host, context, arguments| Box::pin(async move {
                     let arguments: crate::$module::$args = parse(arguments)?;
                     let result = crate::$module::$name(&host, &context, arguments).await?;
@@ -96,6 +99,8 @@ macro_rules! host_tools {
     };
     (@schema value $result:ty) => { schemas::of_result::<$result>() };
     (@schema answer $result:ty) => { schemas::of_answer() };
+    (@answers value) => { false };
+    (@answers answer) => { true };
 }
 
 host_tools! {

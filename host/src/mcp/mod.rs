@@ -17,6 +17,8 @@ mod server;
 pub mod session;
 mod tools;
 mod transport;
+#[cfg(test)]
+mod transport_tests;
 pub mod wire;
 
 pub use admin::Control;

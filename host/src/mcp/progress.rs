@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn progress_only_rises() {
         let mut rising = Rising::default();
-        let cases: &[(u64, Option<u64>, Option<(f64, Option<f64>)>)] = &[
+        type Sent = Option<(f64, Option<f64>)>;
+        let cases: &[(u64, Option<u64>, Sent)] = &[
             (0, Some(10), Some((0.0, Some(10.0)))),
             (4, Some(10), Some((4.0, Some(10.0)))),
             (4, Some(10), None),

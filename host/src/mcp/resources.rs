@@ -87,7 +87,7 @@ fn not_found(uri: &str) -> ErrorData {
 }
 
 /// What a reader of resources sees of an error; there is no result to put it into.
-fn of_error(error: CallError) -> ErrorData {
+pub fn of_error(error: CallError) -> ErrorData {
     let said = |code: &str, message: &str| {
         ErrorData::invalid_params(escaped_line(message, 1024), Some(json!({ "code": code })))
     };

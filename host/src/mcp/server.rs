@@ -191,6 +191,7 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let context = self.context(&context, None);
+        self.host.admit_request(&context).map_err(resources::of_error)?;
         resources::read(&self.host, &context, &request.uri).await.map(Into::into)
     }
 

@@ -26,7 +26,7 @@ pub struct Session {
 }
 
 impl Session {
-    fn new(uid: u32, connected: Connected, stop: &CancellationToken) -> Self {
+    pub(super) fn new(uid: u32, connected: Connected, stop: &CancellationToken) -> Self {
         Self {
             uid,
             ended: CancellationToken::new(),

@@ -26,7 +26,7 @@ use super::session::Session;
 use super::wire::{self, Checked};
 
 /// Requests of one connection that are worked on at once; more wait.
-const OPEN_MAX: usize = 64;
+pub(super) const OPEN_MAX: usize = 64;
 
 /// Requests that were read and wait for their turn; more stay in the socket. They are read so
 /// that a cancellation which stands behind them is seen.
