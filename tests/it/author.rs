@@ -6,7 +6,7 @@ use serde_json::json;
 
 #[test]
 fn an_author_goes_from_new_to_an_answer() -> Result<()> {
-    let mut lab = World::new()?;
+    let lab = World::new()?;
     lab.write_policy()?;
     lab.cli(&["toolpack", "new", "hello"])?.ok()?;
     let folder = lab.path().join("hello");

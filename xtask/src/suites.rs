@@ -174,6 +174,8 @@ impl Count {
 fn counted(command: &mut Command) -> Result<Count> {
     let name = say::shown(command);
     say::line(&format!("  {name}"));
+    // A failed test tells what was expected and what came; where it panicked is in its name.
+    command.env("RUST_BACKTRACE", "0");
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context(name.clone())?;
     let stdout = child.stdout.take().context("no stdout")?;
     let mut count = Count::default();
