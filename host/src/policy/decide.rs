@@ -46,7 +46,7 @@ impl Policy {
 
     fn admit(&self, digest: &Digest, trail: &mut Trail) -> Result<&ComponentRule, Denial> {
         if let Some(deny) = self.denies.iter().find(|deny| deny.digest == *digest) {
-            trail.note("[[deny]]", Some(deny.line), format!("denies {digest}: {}", deny.reason));
+            trail.note("[[deny]]", Some(deny.line), format!("denies this digest: {}", deny.reason));
             return Err(Denial {
                 code: "component_denied",
                 message: format!("the component {digest} is denied: {}", deny.reason),
@@ -56,12 +56,12 @@ impl Policy {
             });
         }
         let Some(rule) = self.components.iter().find(|rule| rule.digest == *digest) else {
-            trail.note("default", None, format!("no [[component]] allows {digest}"));
+            trail.note("default", None, "no [[component]] allows this digest");
             let message = format!("no rule allows the component {digest}");
             let advice = "an operator allows a component with `helixmcp policy allow FILE`".to_owned();
             return Err(Denial { advice, ..default_denial("component_not_allowed", message) });
         };
-        trail.note(rule.title(), Some(rule.line), format!("allows {digest}"));
+        trail.note(rule.title(), Some(rule.line), "allows this digest");
         Ok(rule)
     }
 

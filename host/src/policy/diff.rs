@@ -83,7 +83,8 @@ fn components(old: &Policy, new: &Policy, project: &Project, changes: &mut Chang
         let (shown, tool) = match &tool {
             Some(tool) => (tool.to_string(), tool.clone()),
             None => match unlisted_tool(old, new) {
-                Some(tool) => ("every other tool".to_owned(), tool),
+                Some(tool) if has_list(old, new, &digest) => ("every other tool".to_owned(), tool),
+                Some(tool) => ("every tool".to_owned(), tool),
                 None => continue,
             },
         };
@@ -110,6 +111,12 @@ fn questions(old: &Policy, new: &Policy) -> BTreeSet<(Digest, ToolpackName, Opti
         }
     }
     questions
+}
+
+/// Does either file list tools of this digest by name?
+fn has_list(old: &Policy, new: &Policy, digest: &Digest) -> bool {
+    let mut rules = old.components.iter().chain(&new.components).filter(|rule| rule.digest == *digest);
+    rules.any(|rule| matches!(rule.tools, Names::These(_)))
 }
 
 /// A tool's name that stands in no list of either file.

@@ -33,3 +33,6 @@ pub use preview::{
     artifact_preview_image, artifact_preview_text,
 };
 pub use run::{RunGetArgs, RunGetResult, RunListArgs, RunListResult, RunListRow, run_get, run_list};
+
+#[cfg(test)]
+mod tests;
