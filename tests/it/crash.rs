@@ -113,7 +113,7 @@ fn run_cancel_stops_the_guest() -> Result<()> {
 }
 
 pub fn newest_runner(stage: &Stage) -> Result<String> {
-    busy_runners(stage)?.pop().context("no runner is at work")
+    wait::until(SOON, || busy_runners(stage).ok()?.pop()).context("no runner is at work")
 }
 
 /// Children of the host that have used the processor for a while: those with a guest at work.

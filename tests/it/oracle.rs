@@ -9,9 +9,26 @@ use anyhow::{Context, Result, ensure};
 use helix_tests::{StdioClient, ToolReply, World, cache, world};
 use serde_json::{Value, json};
 
-/// Files that seqkit gives numbers for and we refuse, each with the reason. An exit code of 0 is
-/// no evidence of a good file: seqkit counts what it read before the damage.
-const REFUSED_BY_US: [(&str, &str); 0] = [];
+/// Files that seqkit gives numbers for and we refuse, each with what is wrong with it. needletail
+/// ships most of them as errors. An exit code of 0 is no evidence of a good file: seqkit counts
+/// what it has read before the damage.
+const REFUSED_BY_US: [(&str, &str); 15] = [
+    ("error_diff_ids.fastq", "the + line names another read"),
+    ("error_double_seq.fastq", "two sequence lines where the next record begins"),
+    ("error_qual_del.fastq", "DEL among the qualities"),
+    ("error_qual_escape.fastq", "ESC among the qualities"),
+    ("error_qual_null.fastq", "NUL among the qualities"),
+    ("error_qual_space.fastq", "a space among the qualities"),
+    ("error_qual_tab.fastq", "a tab among the qualities"),
+    ("error_qual_unit_sep.fastq", "a control character among the qualities"),
+    ("error_qual_vtab.fastq", "a vertical tab among the qualities"),
+    ("error_spaces.fastq", "spaces within the sequence"),
+    ("error_tabs.fastq", "tabs within the sequence"),
+    ("error_trunc_at_seq.fastq", "ends within a record"),
+    ("error_trunc_in_seq.fastq", "ends within a record"),
+    ("error_trunc_in_title.fastq", "ends within a record"),
+    ("random_tsv.fq", "a table"),
+];
 
 /// seqkit's column, our field, and how many decimals seqkit prints.
 const FIELDS: [(&str, &str, i32); 13] = [
@@ -119,17 +136,22 @@ fn ours(lab: &World, client: &mut StdioClient, file: &Path) -> Result<Result<Val
 
 fn differences(theirs: &BTreeMap<String, String>, ours: &Value) -> Vec<String> {
     let mut found = Vec::new();
+    let one_length = theirs.get("min_len") == theirs.get("max_len");
     for (column, field, decimals) in FIELDS {
         let Some(their) = theirs.get(column).and_then(|value| value.parse::<f64>().ok()) else {
             found.push(format!("seqkit has no {column}"));
             continue;
         };
+        // seqkit 2.3 halves the outer quartiles of reads that are all of one length.
+        let halved = one_length && ["Q1", "Q3"].contains(&column);
+        let their = if halved { their * 2.0 } else { their };
         let Some(our) = ours[field].as_f64() else {
             found.push(format!("we have no {field}"));
             continue;
         };
         // Half of the last digit that seqkit prints.
         let tolerance = 0.5 * 10_f64.powi(-decimals) + 1e-9;
+        let tolerance = if halved { 0.1 } else { tolerance };
         let tolerance = if decimals == 0 { 0.0 } else { tolerance };
         if (their - our).abs() > tolerance {
             found.push(format!("{column} {their}, {field} {our}"));

@@ -64,8 +64,7 @@ impl PolicyText {
             line(&mut text, &format!("\n[[component]]\ndigest = \"{digest}\"\nname = \"{name}\""));
             line(&mut text, "serve = true\ntools = \"all\"");
         }
-        let names: Vec<String> = self.components.iter().map(|(name, _)| format!("\"{name}\"")).collect();
-        line(&mut text, &format!("\n[[project]]\nname = \"default\"\ncomponents = [{}]", names.join(", ")));
+        line(&mut text, "\n[[project]]\nname = \"default\"\ncomponents = \"all\"");
         text.push_str(&self.extra);
         text
     }

@@ -95,6 +95,8 @@ impl World {
         let canary = snapshot(&dir.path().join("outside"))?;
         let mut policy = PolicyText::default();
         policy.import_root("data", dir.path().join("data")).export_root("out", dir.path().join("out"));
+        // Whoever waits for a state asks more often than an assistant does.
+        policy.limit("caller", "requests_per_minute", "100000");
         Ok(Self { dir, policy, host: None, canary })
     }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use helix_tests::{PolicyText, StdioClient, ToolReply, cache};
+use helix_tests::{StdioClient, ToolReply, cache};
 use serde_json::{Value, json};
 
 use crate::{build, fetch, machine, say};
@@ -71,10 +71,8 @@ impl Scene {
     }
 
     fn prepare(&self) -> Result<()> {
-        self.shell(&["init"])?;
-        let mut policy = PolicyText::default();
-        policy.import_root("reads", &self.reads).export_root("reports", &self.reports);
-        fs::write(self.home.join("policy.toml"), policy.render())?;
+        let (reads, reports) = (self.reads.to_string_lossy(), self.reports.to_string_lossy());
+        self.shell(&["init", "--import-root", &reads, "--export-root", &reports])?;
         let toolpack = build::target_dir()?.join("toolpacks/reads-qc.wasm");
         self.shell(&["policy", "allow", &toolpack.to_string_lossy(), "--yes"])
     }
@@ -121,7 +119,7 @@ impl Assistant {
         let names: Vec<String> = self.client.tools()?.iter().map(|tool| plain(&tool["name"])).collect();
         say::line(&format!("  tools: {}", names.join(", ")));
 
-        self.ask("artifact_browse", json!({"root": "reads"}))?;
+        self.ask("artifact_browse", json!({"root": "data"}))?;
         let lambda = self.import(READS[0])?;
         let nanopore = self.import(READS[1])?;
 
@@ -144,14 +142,14 @@ impl Assistant {
         );
 
         let report = first.output("report").context("the call made no HTML report")?;
-        let exported = self.ask("artifact_export", json!({"artifact_id": report, "root": "reports"}))?;
+        let exported = self.ask("artifact_export", json!({"artifact_id": report, "root": "results"}))?;
         let path = PathBuf::from(plain(&exported.structured["path"]));
         ensure!(path.is_file(), "nothing lies at {}", path.display());
         Ok(path)
     }
 
     fn import(&mut self, path: &str) -> Result<String> {
-        let reply = self.ask("artifact_import", json!({"root": "reads", "path": path}))?;
+        let reply = self.ask("artifact_import", json!({"root": "data", "path": path}))?;
         Ok(plain(&reply.structured["artifacts"][0]["artifact_id"]))
     }
 

@@ -47,7 +47,7 @@ pub fn run(quick: bool) -> Result<()> {
     });
     suite("hostile guests and requests", &|| integration(&["hostile::"]));
     if !quick {
-        suite("toolpacks, natively", &toolpack_tests);
+        suite("example toolpacks", &toolpack_tests);
         suite("oracle: seqkit", &|| integration(&["oracle::"]));
         suite("clients that others wrote", &|| integration(&["clients::"]));
     }
@@ -141,8 +141,19 @@ fn integration(filters: &[&str]) -> Result<Count> {
     counted(command.args(filters))
 }
 
+/// Their pure parts natively, then their cases in the sandbox.
 fn toolpack_tests() -> Result<Count> {
-    counted(in_toolpacks()?.args(["test", "--release", "--locked", "--no-fail-fast", "--workspace"]))
+    let natively =
+        counted(in_toolpacks()?.args(["test", "--release", "--locked", "--no-fail-fast", "--workspace"]))?;
+    let mut sandboxed = Count::default();
+    for name in build::toolpack_names()? {
+        let mut command = Command::new(build::release_dir()?.join("helixmcp"));
+        command.args(["toolpack", "test"]).arg(build::root()?.join("example-toolpacks").join(&name));
+        command.arg("--component").arg(build::target_dir()?.join("toolpacks").join(format!("{name}.wasm")));
+        say::line(&say::quiet(&mut command)?);
+        sandboxed.passed += 1;
+    }
+    Ok(natively.plus(sandboxed))
 }
 
 /// Cargo in the toolpacks' own workspace, with a target folder of its own.
@@ -163,6 +174,8 @@ impl Count {
 fn counted(command: &mut Command) -> Result<Count> {
     let name = say::shown(command);
     say::line(&format!("  {name}"));
+    // A failed test tells what was expected and what came; where it panicked is in its name.
+    command.env("RUST_BACKTRACE", "0");
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context(name.clone())?;
     let stdout = child.stdout.take().context("no stdout")?;
     let mut count = Count::default();

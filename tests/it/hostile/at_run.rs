@@ -169,13 +169,13 @@ fn opens_input_in_plan() -> Result<()> {
 /// I-4.
 #[test]
 fn plan_mismatch_inputs() -> Result<()> {
-    fails("plan_mismatch_inputs", "denied/input_not_planned").map(drop)
+    fails("plan_mismatch_inputs", "denied/inputs_not_linked").map(drop)
 }
 
 /// I-4.
 #[test]
 fn plan_omits_input() -> Result<()> {
-    fails_with_input("plan_omits_input", "denied/inputs_not_linked").map(drop)
+    fails_with_input("plan_omits_input", "denied/input_not_planned").map(drop)
 }
 
 /// I-4.
