@@ -179,6 +179,11 @@ impl Host {
         self.catalog.load(&policy, &self.sandbox, &self.ledger).await;
     }
 
+    /// Whether a run or an import is under way.
+    pub fn is_busy(&self) -> bool {
+        self.runs.open() > 0 || !self.imports.is_idle()
+    }
+
     /// The project that a caller means.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use helix_ids::{Digest, ProjectName, ToolName};
 use serde_json::json;
 
 use super::look::{Looked, Looker};
-use crate::cli::Settings;
+use crate::cli::{Settings, attach};
 use crate::cli::output::{self, EXIT_DENIED, EXIT_FAULT, Told};
 use crate::policy::edit::{self, Allow};
 use crate::policy::{self, Change, Names, Policy, Serve};
@@ -59,6 +59,9 @@ pub(super) async fn run(
     // The component first: a policy that names a file which is not there would offer nothing.
     keep(looker.toolpacks(), &found)?;
     replace(&settings.policy_file, edited.as_bytes())?;
+    if let Some(problem) = attach::reload(settings).await? {
+        return Err(Told::error(EXIT_FAULT, format!("the running host refuses the new policy: {problem}")));
+    }
     if settings.json {
         let changes: Vec<_> =
             changes.iter().map(|change| json!({ "wider": change.wider, "what": change.what })).collect();
