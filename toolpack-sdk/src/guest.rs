@@ -9,7 +9,7 @@ use crate::host::{Host, How, Level, Sink, Source};
 use crate::manifest::{self, CheckLevel};
 use crate::{ToolError, Toolpack};
 
-#[expect(clippy::all, unsafe_code, reason = "generated from wit/v1")]
+#[expect(clippy::all, reason = "generated from wit/v1")]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../wit/v1",

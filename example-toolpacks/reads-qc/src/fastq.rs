@@ -211,9 +211,7 @@ impl<C: Chunks> Records<C> {
                 break;
             }
             self.line(|piece| {
-                if let Some(byte) = piece.iter().copied().find(|byte| !(b'!'..=b'~').contains(byte)) {
-                    return Err(What::QualityByte(byte));
-                }
+                check_quality(piece)?;
                 // What is past the bases is counted for the message and given to nobody.
                 let room = usize::try_from(bases.saturating_sub(qualities)).unwrap_or(usize::MAX);
                 if room > 0 {
@@ -310,6 +308,22 @@ fn check_sequence(piece: &[u8]) -> Result<(), What> {
     let known = |byte: u8| is_letter(byte) || matches!(byte, b'-' | b'.' | b'*');
     match piece.iter().copied().find(|&byte| !known(byte)) {
         Some(byte) => Err(What::SequenceByte(byte)),
+        None => Ok(()),
+    }
+}
+
+fn is_score(byte: u8) -> bool {
+    byte.wrapping_sub(b'!') <= b'~' - b'!'
+}
+
+#[inline]
+fn check_quality(piece: &[u8]) -> Result<(), What> {
+    let all_scores = piece.iter().fold(true, |all, &byte| all & is_score(byte));
+    if all_scores {
+        return Ok(());
+    }
+    match piece.iter().copied().find(|&byte| !is_score(byte)) {
+        Some(byte) => Err(What::QualityByte(byte)),
         None => Ok(()),
     }
 }

@@ -112,7 +112,8 @@ pub(super) fn built_file(folder: &Path) -> anyhow::Result<PathBuf> {
     let manifest: toml::Table = text.parse().with_context(|| format!("{} is bad", manifest.display()))?;
     let name = manifest.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str);
     let name = name.ok_or_else(|| Told::arguments("this Cargo.toml has no package"))?;
-    Ok(folder.join(format!("{name}.wasm")))
+    let file = format!("{name}.wasm");
+    Ok(if folder == Path::new(".") { PathBuf::from(file) } else { folder.join(file) })
 }
 
 fn refused(code: &str, message: &str) -> anyhow::Error {

@@ -53,6 +53,8 @@ struct Outcome {
     fuel: u64,
     memory_bytes: u64,
     host_calls: u64,
+    /// Of the guest alone, and of this machine at this moment.
+    wall_ms: u64,
     /// What the tool logged, the first time.
     log: Vec<String>,
 }
@@ -87,12 +89,12 @@ pub async fn run(args: &TestArgs, settings: &Settings, out: &mut dyn Write) -> a
 }
 
 fn print(out: &mut dyn Write, outcome: &Outcome) -> io::Result<()> {
-    let Outcome { name, passed, reason, fuel, memory_bytes, host_calls, log } = outcome;
+    let Outcome { name, passed, reason, fuel, memory_bytes, host_calls, wall_ms, log } = outcome;
     let mark = if *passed { "ok  " } else { "FAIL" };
     let memory = output::size(*memory_bytes);
     writeln!(
         out,
-        "{mark}  {}  (fuel {fuel}, memory {memory}, {host_calls} host calls)",
+        "{mark}  {}  (fuel {fuel}, memory {memory}, {host_calls} host calls, {wall_ms} ms)",
         output::visible(name)
     )?;
     if let Some(reason) = reason {
@@ -139,6 +141,7 @@ impl Bed<'_> {
             fuel: usage.fuel,
             memory_bytes: usage.memory_bytes,
             host_calls: usage.host_calls,
+            wall_ms: usage.wall.as_millis().try_into().unwrap_or(u64::MAX),
             log,
         }
     }
