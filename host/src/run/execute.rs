@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use helix_ids::ProjectId;
 use helix_ids::text::escaped_line;
 use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::end::EndOutput;
 use super::flight::Flight;
@@ -19,6 +20,9 @@ use crate::artifacts::{ArtifactError, Incoming, Store};
 use crate::ledger::{LedgerError, Outcome, Used};
 use crate::plan::Plan;
 use crate::sandbox::{GuestError, InputFile, RunEvents, RunOutcome};
+
+/// How often it is looked whether a guest leaves room on the disk.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(250);
 
 /// Longest text that a guest's progress shows.
 const PROGRESS_BYTES_MAX: usize = 200;
@@ -76,15 +80,16 @@ async fn attempt_it(
     let limits = limits::of_attempt(plan, guest);
     let running =
         effects.sandbox.run(&guest.component, &guest.record, &roles, inputs, &limits, &mut events);
-    let ran = while_writing(record, flight, running).await?;
+    let ran = while_writing(record, flight, while_room(&effects.store, running)).await?;
     let mut used = Used { wall_ms: millis(began.elapsed()), log: events.log, ..Used::default() };
     let outcome = match ran {
         Raced::Cancelled => return Ok(cancelled(flight, used)),
-        Raced::Done(Err(error)) => {
+        Raced::Done(Err(full)) => Outcome::Failed(failure::of_store(&full)),
+        Raced::Done(Ok(Err(error))) => {
             failure::count(&mut used, error.usage());
             Outcome::Failed(failure::of_guest(&error))
         }
-        Raced::Done(Ok(outcome)) => {
+        Raced::Done(Ok(Ok(outcome))) => {
             failure::count(&mut used, Some(&outcome.usage));
             let harvest = gather(effects, flight.project, plan, guest, outcome, events.files);
             match while_writing(record, flight, harvest).await? {
@@ -151,6 +156,21 @@ async fn while_writing<T>(
     }
 }
 
+/// Does `work` while the store has room. A guest may write more than is free, and several do so
+/// at once; below the floor the ledger itself could not write any more (invariant I-9).
+async fn while_room<T>(store: &Store, work: impl Future<Output = T>) -> Result<T, ArtifactError> {
+    let mut work = pin!(work);
+    let mut look = interval(LOOK_FOR_ROOM);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            _ = look.tick() => store.admit()?,
+        }
+    }
+}
+
 /// Opens each input, proved by its seal or by a full hash (I-5).
 async fn open_inputs(effects: &Effects, guest: &Guest) -> Result<Vec<InputFile>, ArtifactError> {
     let mut files = Vec::with_capacity(guest.inputs.len());
@@ -205,5 +225,22 @@ impl GuestError {
             | Self::Limit { usage, .. } => Some(usage),
             Self::Fault { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn i9_a_guest_ends_when_the_disk_is_down_to_its_floor() {
+        let folder = tempfile::tempdir().unwrap();
+        let roomy = Store::open(&folder.path().join("roomy"), 0).unwrap();
+        assert_eq!(while_room(&roomy, async { 7 }).await.unwrap(), 7);
+
+        let full = Store::open(&folder.path().join("full"), u64::MAX).unwrap();
+        let endless = std::future::pending::<()>();
+        let ended = tokio::time::timeout(Duration::from_secs(60), while_room(&full, endless)).await;
+        assert!(matches!(ended, Ok(Err(ArtifactError::Full { .. }))), "{ended:?}");
     }
 }
