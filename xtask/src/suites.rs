@@ -160,7 +160,7 @@ fn toolpack_tests() -> Result<Count> {
 fn in_toolpacks() -> Result<Command> {
     let mut command = build::cargo()?;
     command.current_dir(build::root()?.join("example-toolpacks"));
-    command.env("CARGO_TARGET_DIR", build::target_dir()?.join("toolpacks-target"));
+    command.env("CARGO_TARGET_DIR", build::target_dir()?.join("toolpacks-target").join("native"));
     Ok(command)
 }
 
