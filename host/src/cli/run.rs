@@ -365,7 +365,8 @@ impl<'a> Assignment<'a> {
             Kind::Plain => {
                 let parsed = as_json().ok().filter(|value| value.is_number() || value.is_boolean());
                 let wanted = type_name(schema.get("items").unwrap_or(schema)).unwrap_or("number");
-                parsed.ok_or_else(|| Told::arguments(format!("{name} takes a {wanted}, not {value}")))
+                parsed
+                    .ok_or_else(|| Told::arguments(format!("{name} is of type {wanted}, and {value} is not")))
             }
             Kind::Other => bail!(Told::arguments(format!("{name} is not that simple: write {name}:=JSON"))),
         }
@@ -429,7 +430,7 @@ mod tests {
         );
         let cases = [
             ("x=7", &int, Ok(json!(7))),
-            ("x=seven", &int, Err("x takes a integer")),
+            ("x=seven", &int, Err("x is of type integer")),
             ("x=7", &text, Ok(json!("7"))),
             ("x=a=b", &text, Ok(json!("a=b"))),
             ("x:=\"7\"", &int, Ok(json!("7"))),

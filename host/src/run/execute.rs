@@ -74,8 +74,7 @@ async fn attempt_it(
     let mut events = Events::new(Arc::clone(&effects.store), Arc::clone(flight));
     let roles: Vec<String> = plan.outputs().iter().map(|output| output.role().to_string()).collect();
     let limits = limits::of_attempt(plan, guest);
-    let running =
-        effects.sandbox.run(&guest.component, &guest.record, &roles, inputs, &limits, &mut events);
+    let running = effects.sandbox.run(&guest.component, &guest.record, &roles, inputs, &limits, &mut events);
     let ran = while_writing(record, flight, running).await?;
     let mut used = Used { wall_ms: millis(began.elapsed()), log: events.log, ..Used::default() };
     let outcome = match ran {
@@ -117,7 +116,10 @@ fn cancelled(flight: &Flight, used: Used) -> (Used, Outcome) {
 fn is_same(before: &[EndOutput], outcome: &Outcome) -> bool {
     let Outcome::Succeeded { outputs, .. } = outcome else { return false };
     before.len() == outputs.len()
-        && before.iter().zip(outputs).all(|(a, b)| a.role == b.role && a.key == b.key && a.digest == b.artifact.digest)
+        && before
+            .iter()
+            .zip(outputs)
+            .all(|(a, b)| a.role == b.role && a.key == b.key && a.digest == b.artifact.digest)
 }
 
 fn millis(duration: Duration) -> u64 {
