@@ -86,12 +86,7 @@ pub struct Refused {
 impl Catalog {
     /// An empty catalogue of the components in `folder`, named by their hex digest.
     pub fn new(folder: PathBuf) -> Self {
-        Self {
-            folder,
-            state: RwLock::default(),
-            loading: Mutex::new(()),
-            changes: watch::Sender::new(0),
-        }
+        Self { folder, state: RwLock::default(), loading: Mutex::new(()), changes: watch::Sender::new(0) }
     }
 
     /// Makes the catalogue what this policy says.
@@ -178,7 +173,8 @@ impl State {
         let toolpack = Arc::new(toolpack);
         if offers {
             let tools = toolpack.tools.iter();
-            self.offered.extend(tools.map(|listed| (listed.tool.name.clone(), OfferedTool::new(&toolpack, listed))));
+            self.offered
+                .extend(tools.map(|listed| (listed.tool.name.clone(), OfferedTool::new(&toolpack, listed))));
         }
         self.toolpacks.push(toolpack);
     }

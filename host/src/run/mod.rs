@@ -15,10 +15,10 @@ mod record;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use helix_ids::{ArtifactId, Digest, RunId};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 pub use end::{End, EndOutput};
 pub use flight::{Flight, Progress, Snapshot, Waited};
@@ -96,6 +96,8 @@ pub struct Runs {
 
 struct Inner {
     flights: Mutex<Flights>,
+    /// Held while it is decided whether a run is known, under way or new.
+    claims: Mutex<HashMap<RunId, Weak<tokio::sync::Mutex<()>>>>,
     /// One for each guest that may run at once.
     slots: Arc<Semaphore>,
 }
@@ -128,7 +130,21 @@ impl Runs {
     /// No runs yet; at most `at_once` guests at a time.
     pub fn new(at_once: usize) -> Self {
         let slots = Arc::new(Semaphore::new(at_once));
-        Self { inner: Arc::new(Inner { flights: Mutex::default(), slots }) }
+        Self { inner: Arc::new(Inner { flights: Mutex::default(), claims: Mutex::default(), slots }) }
+    }
+
+    /// Waits until nobody else decides about this run, and keeps others waiting while the claim is
+    /// held.
+    pub async fn claim(&self, run: RunId) -> OwnedMutexGuard<()> {
+        let claim = {
+            let mut claims = self.inner.claims.lock().unwrap_or_else(PoisonError::into_inner);
+            claims.retain(|_run, claim| claim.strong_count() > 0);
+            let held = claims.get(&run).and_then(Weak::upgrade);
+            let claim = held.unwrap_or_default();
+            claims.insert(run, Arc::downgrade(&claim));
+            claim
+        };
+        claim.lock_owned().await
     }
 
     /// The run, if it is under way.
@@ -173,7 +189,8 @@ impl Runs {
                 return Err(TooMany { under_way, limit });
             }
             *flights.by_caller.entry(caller.to_owned()).or_default() += 1;
-            let permits = usize::try_from(limits.concurrent_runs).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+            let permits =
+                usize::try_from(limits.concurrent_runs).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
             let turn = flights
                 .turns
                 .entry((caller.to_owned(), limits.concurrent_runs))
@@ -206,7 +223,10 @@ impl Inner {
 /// # Errors
 /// [`ArtifactError::Missing`], [`ArtifactError::Damaged`].
 pub async fn open_proved(ledger: &Ledger, store: &Arc<Store>, digest: Digest) -> Result<File, ArtifactError> {
-    let io = |what: &str, source: Box<dyn std::error::Error + Send + Sync>| ArtifactError::Io { what: what.to_owned(), source: io::Error::other(source) };
+    let io = |what: &str, source: Box<dyn std::error::Error + Send + Sync>| ArtifactError::Io {
+        what: what.to_owned(),
+        source: io::Error::other(source),
+    };
     let seal = ledger.seal(digest).await.map_err(|error| io("read a seal", Box::new(error)))?;
     let known = seal.clone();
     let store = Arc::clone(store);
@@ -235,7 +255,8 @@ impl Landing {
     fn forget(&self) {
         let mut flights = self.inner.flights();
         // The same run may be under way again by now, in a flight that is not this one.
-        let is_ours = flights.by_run.get(&self.flight.run).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
+        let is_ours =
+            flights.by_run.get(&self.flight.run).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
         if is_ours {
             flights.by_run.remove(&self.flight.run);
             if let Some(count) = flights.by_caller.get_mut(&self.flight.caller) {

@@ -11,8 +11,8 @@ use helix_ids::{Digest, ProjectName, ToolName};
 use serde_json::json;
 
 use super::look::{Looked, Looker};
-use crate::cli::{Settings, attach};
 use crate::cli::output::{self, EXIT_BUSY, EXIT_DENIED, EXIT_FAULT, Told};
+use crate::cli::{Settings, attach};
 use crate::policy::edit::{self, Allow};
 use crate::policy::{self, Change, Names, Policy, Serve};
 

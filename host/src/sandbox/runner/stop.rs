@@ -115,7 +115,9 @@ impl Stop {
 /// so it must not become the answer that is given ever after.
 fn is_machine(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| {
-        cause.is::<rustix::io::Errno>() || cause.is::<std::io::Error>() || cause.is::<wasmtime::error::OutOfMemory>()
+        cause.is::<rustix::io::Errno>()
+            || cause.is::<std::io::Error>()
+            || cause.is::<wasmtime::error::OutOfMemory>()
     })
 }
 
@@ -163,7 +165,8 @@ mod tests {
     fn i11_what_the_machine_lacks_is_never_an_answer() {
         let errors = [
             wasmtime::Error::from(rustix::io::Errno::NOMEM),
-            wasmtime::Error::from(rustix::io::Errno::NOMEM).context("mmap failed to reserve 0x100000000 bytes"),
+            wasmtime::Error::from(rustix::io::Errno::NOMEM)
+                .context("mmap failed to reserve 0x100000000 bytes"),
             wasmtime::Error::from(std::io::Error::from_raw_os_error(12)),
         ];
         for error in errors {
