@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::identify::{self, IdentifiedCall};
 use super::link::{LinkedCall, LinkedInput};
-use super::{Caller, Context, Host, Refusal, proposed};
+use super::{CallError, Caller, Context, Host, Refusal, proposed};
 use crate::catalog::OfferedTool;
 use crate::ledger::{AttemptRow, AttemptState, Failure, LedgerError, Outcome, RunRow, Used};
 use crate::policy::Project;
@@ -62,9 +62,7 @@ async fn carry_on(host: &Arc<Host>, row: RunRow, attempt: &AttemptRow) -> Result
         blocked("component_not_allowed", "policy no longer allows the run's component".to_owned())
     })?;
     let linked = link_again(host, &project, offered, &row).await?;
-    let call = identify::identify(host, &context, linked)
-        .await
-        .map_err(|error| blocked("policy_refuses", error.to_string()))?;
+    let call = identify::identify(host, &context, linked).await.map_err(|error| refused(&error))?;
     if call.run_id() != row.run.id {
         let message = "policy or engine changed what this run is; the same call starts a new one".to_owned();
         return Err(blocked("superseded", message));
@@ -72,7 +70,7 @@ async fn carry_on(host: &Arc<Host>, row: RunRow, attempt: &AttemptRow) -> Result
     let plan = match proposed(host, &context, &call).await {
         Ok(Ok(plan)) => plan,
         Ok(Err(Refusal(failure, _used))) => return Err(Box::new(Outcome::Failed(failure))),
-        Err(error) => return Err(blocked("policy_refuses", error.to_string())),
+        Err(error) => return Err(refused(&error)),
     };
     enter(host, &context, &call, plan, attempt)
 }
@@ -121,6 +119,14 @@ async fn link_again(
 
 fn gone(artifact: ArtifactId) -> String {
     format!("input {artifact} is not in the ledger")
+}
+
+/// Policy's refusal blocks an attempt; anything else that went wrong is ours, and may pass.
+fn refused(error: &CallError) -> Given {
+    match error {
+        CallError::Denied { .. } => blocked("policy_refuses", error.to_string()),
+        _ => given_up("host_fault", error.to_string(), "the same call tries again; the host's log says more"),
+    }
 }
 
 fn given_up(code: &str, message: String, advice: &str) -> Given {

@@ -173,7 +173,9 @@ impl ServerHandler for Server {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         no_cursor(request.as_ref())?;
-        resources::list(&self.host, &self.context(&context, None)).await
+        let context = self.context(&context, None);
+        self.host.admit_request(&context).map_err(resources::of_error)?;
+        resources::list(&self.host, &context).await
     }
 
     async fn list_resource_templates(

@@ -144,7 +144,8 @@ fn differing_roles(before: &[EndOutput], outcome: &Outcome) -> Vec<String> {
     let before = before.iter().map(|output| (&output.role, &output.key, output.digest));
     let now = outputs.iter().map(|output| (&output.role, &output.key, output.artifact.digest));
     let (before, now): (BTreeSet<_>, BTreeSet<_>) = (before.collect(), now.collect());
-    let roles: BTreeSet<String> = before.symmetric_difference(&now).map(|(role, ..)| role.to_string()).collect();
+    let roles: BTreeSet<String> =
+        before.symmetric_difference(&now).map(|(role, ..)| role.to_string()).collect();
     roles.into_iter().collect()
 }
 
