@@ -34,7 +34,6 @@ pub use wait::{RunCancelArgs, RunCancelResult, RunWaitArgs, run_cancel, run_wait
 
 use crate::contract::arguments;
 use crate::plan::{self, Draft, Plan};
-use crate::policy::Denial;
 use crate::run::{Entry, Job, failure};
 use crate::sandbox::GuestError;
 
@@ -57,6 +56,17 @@ pub async fn call(
     let linked = link::link(host, context, offered, arguments).await?;
     let call = identify::identify(host, context, linked).await?;
 
+    // Equal calls pass here one by one until the run is under way, so it is started only once. A
+    // run that was under way and is not any more stands in the ledger, which is asked second.
+    let claim = host.runs.claim(call.run_id()).await;
+    if let Some(flight) = host.runs.flight(call.run_id()) {
+        drop(claim);
+        return if dry_run {
+            Ok(Answer::would("would_join", Answer::going_on(flight.run, flight.snapshot())))
+        } else {
+            answer::wait_for(&flight, context, wait).await
+        };
+    }
     let known = if retry { replay::Known::Nothing } else { replay::look_up(host, &call).await? };
     let expected = match known {
         replay::Known::Answer(answer) if dry_run => return Ok(Answer::would("would_replay", *answer)),
@@ -64,13 +74,6 @@ pub async fn call(
         replay::Known::Expired(outputs) => Some(outputs),
         replay::Known::Nothing => None,
     };
-    if let Some(flight) = host.runs.flight(call.run_id()) {
-        return if dry_run {
-            Ok(Answer::would("would_join", Answer::going_on(flight.run, flight.snapshot())))
-        } else {
-            answer::wait_for(&flight, context, wait).await
-        };
-    }
 
     let plan = match proposed(host, context, &call).await? {
         Ok(plan) => plan,
@@ -82,6 +85,7 @@ pub async fn call(
     }
     let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, call.guest(), expected);
     let (Entry::Joined(flight) | Entry::Started(flight)) = host.start(context, job).await?;
+    drop(claim);
     answer::wait_for(&flight, context, wait).await
 }
 
@@ -98,17 +102,13 @@ async fn proposed(
         Err(error) => return Ok(Err(Refusal(failure::of_guest(&error), failure::used(&error)))),
     };
     let checked = Draft::parse(proposal, call.tool())
-        .map_err(|error| Denial {
-            code: error.code,
-            message: error.message,
-            advice: String::new(),
-            rule: "plan".to_owned(),
-            line: None,
-        })
+        .map_err(crate::policy::Denial::from)
         .and_then(|draft| plan::check(draft, &call.linked_inputs(), call.tool(), call.grant()));
     match checked {
         Ok(plan) => Ok(Ok(plan)),
-        Err(denial) => Err(host.deny(context, Some(call.project()), Some(call.tool().name.as_str()), denial).await),
+        Err(denial) => {
+            Err(host.deny(context, Some(call.project()), Some(call.tool().name.as_str()), denial).await)
+        }
     }
 }
 

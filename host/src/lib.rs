@@ -3,15 +3,17 @@
 //! The modules, in the order in which a request passes them. `tests/it/layering.rs` holds each
 //! to the arrows that ARCHITECTURE.md draws.
 
-pub mod cli; // Flags, environment and files become `Settings` once; one file a command.
-pub mod mcp; // The only module that knows MCP.
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they look at"))]
+
+pub mod artifacts; // Bytes on disk.
 pub mod call; // The main path, on one screen; beside it what a caller does without a new run.
-pub mod query; // All that is only read for a caller.
 pub mod catalog; // Which toolpacks exist, at which digest, offering which tools.
-pub mod run; // Carries a plan to an end.
+pub mod cli; // Flags, environment and files become `Settings` once; one file a command.
+pub mod contract; // What a toolpack says of itself. Pure.
+pub mod ledger;
+pub mod mcp; // The only module that knows MCP.
 pub mod plan; // Proposal → draft → plan; the only maker of a `Plan`. Pure.
 pub mod policy; // What an operator allows. Pure.
-pub mod contract; // What a toolpack says of itself. Pure.
-pub mod sandbox; // wasmtime lives here, in a child process, and nowhere else.
-pub mod artifacts; // Bytes on disk.
-pub mod ledger; // sqlx lives here and nowhere else.
+pub mod query; // All that is only read for a caller.
+pub mod run; // Carries a plan to an end.
+pub mod sandbox; // wasmtime lives here, in a child process, and nowhere else. // sqlx lives here and nowhere else.

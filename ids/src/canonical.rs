@@ -166,7 +166,9 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
-        i64::try_from(value).map_err(|_too_large| E::custom(out_of_range(value))).and_then(|v| self.visit_i64(v))
+        i64::try_from(value)
+            .map_err(|_too_large| E::custom(out_of_range(value)))
+            .and_then(|v| self.visit_i64(v))
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {

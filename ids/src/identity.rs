@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use crate::ArtifactType;
 use crate::canonical::CanonicalJson;
 use crate::digest::Digest;
 use crate::id::{ArtifactId, ProjectId, RunId};
 use crate::name::{ContractVersion, ProjectName, ToolName};
-use crate::ArtifactType;
 
 /// Digest of the policy slice under which a run was admitted.
 pub type PolicyHash = Digest;

@@ -49,7 +49,8 @@ impl FromStr for PinnedImage {
         let mut parts = repository.split('/');
         let registry = parts.next().unwrap_or_default();
         let path: Vec<&str> = parts.collect();
-        let registry_ok = registry.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:".contains(&b));
+        let registry_ok =
+            registry.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-:".contains(&b));
         let path_ok = path.iter().all(|part| {
             part.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
                 && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))

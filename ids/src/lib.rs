@@ -21,6 +21,6 @@ pub use id::{ArtifactId, DenialId, ProjectId, RunId};
 pub use identity::{PolicyHash, RunIdentity};
 pub use image::PinnedImage;
 pub use name::{
-    ContractVersion, ImageName, Label, NameError, OutputKey, ProjectName, Role, RootName,
-    SampleName, ToolName, ToolpackName,
+    ContractVersion, ImageName, Label, NameError, OutputKey, ProjectName, Role, RootName, SampleName,
+    ToolName, ToolpackName,
 };

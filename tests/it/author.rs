@@ -21,7 +21,7 @@ fn an_author_goes_from_new_to_an_answer() -> Result<()> {
         let mut command = lab.command(words)?;
         // The author's own toolchain and registry cache, as in any shell of theirs.
         command.envs(std::env::vars_os()).current_dir(&folder);
-        command.env("CARGO_TARGET_DIR", world::target()?.join("toolpacks-target"));
+        command.env("CARGO_TARGET_DIR", world::target()?.join("toolpacks-target").join("author"));
         let output = command.output()?;
         let said =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

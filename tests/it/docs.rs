@@ -10,8 +10,9 @@ use anyhow::{Context, Result};
 const NO_CODES: [&str; 0] = [];
 
 /// Words before a literal that make it a reason code.
-const MAKERS: [&str; 12] = [
+const MAKERS: [&str; 13] = [
     "code: ",
+    "found(",
     "code = ",
     "bad(",
     "Denial::new(",
@@ -117,9 +118,12 @@ fn read_all(folder: &Path, into: &mut String) -> Result<()> {
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         let is_test = path.file_stem().is_some_and(|stem| stem == "tests");
+        if is_test {
+            continue;
+        }
         if path.is_dir() {
             read_all(&path, into)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
             into.push_str("\n// file\n");
             into.push_str(&fs::read_to_string(&path)?);
         }

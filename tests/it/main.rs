@@ -15,3 +15,4 @@ mod replay;
 mod sandbox_client;
 mod share;
 mod stage;
+mod vectors;

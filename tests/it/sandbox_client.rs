@@ -478,6 +478,88 @@ async fn other_languages_are_refused_by_name() -> Result<()> {
     Ok(())
 }
 
+/// Components that are nothing but one feature each.
+#[tokio::test]
+async fn each_feature_that_we_do_not_speak_is_named() -> Result<()> {
+    let bench = Bench::new()?;
+    let lifted = r#"
+        (core module $m (memory (export "m") 1) (func (export "f") (param i32 i32))
+          (func (export "r") (param i32 i32 i32 i32) (result i32) unreachable))
+        (core instance $i (instantiate $m))
+        (func (param "s" string) (canon lift (core func $i "f") (memory $i "m") (realloc (func $i "r")) "#;
+    for (feature, text) in [
+        ("tail calls", "(core module (func $f return_call $f))".to_owned()),
+        ("custom page sizes", "(core module (memory 1 (pagesize 1)))".to_owned()),
+        ("external references", "(core module (func (param externref)))".to_owned()),
+        (
+            "function references",
+            "(core module (type $t (func)) (func (param (ref null $t)) (call_ref $t (local.get 0))))"
+                .to_owned(),
+        ),
+        (
+            "wide arithmetic",
+            "(core module (func (result i64 i64) (i64.mul_wide_u (i64.const 1) (i64.const 1))))".to_owned(),
+        ),
+        ("streams and futures", "(type (stream u8))".to_owned()),
+        ("streams and futures", "(type (future u8))".to_owned()),
+        ("error-context", "(type (func (result error-context)))".to_owned()),
+        ("string encoding UTF-16", format!("{lifted} string-encoding=utf16))")),
+        ("string encoding latin1+UTF-16", format!("{lifted} string-encoding=latin1+utf16))")),
+    ] {
+        let component = wat::parse_str(format!("(component {text})")).context(feature)?;
+        let (code, message) = refused(bench.sandbox.inspect(&component, &compile_limits()).await)?;
+        assert_eq!(code, "feature_not_allowed", "{feature}: {message}");
+        assert!(message.contains(feature), "{feature}: {message}");
+    }
+    Ok(())
+}
+
+/// Shapes that cost a parser more than their size says.
+#[tokio::test]
+async fn i9_shapes_that_multiply_are_refused() -> Result<()> {
+    let bench = Bench::new()?;
+    let nested = |depth: usize| format!("{}{}", "(component ".repeat(depth), ")".repeat(depth));
+    let doubled = |depth: usize| {
+        let pairs: String =
+            (1..depth).map(|level| format!("(type $t{level} (tuple $t{0} $t{0}))", level - 1)).collect();
+        format!("(component (type $t0 (tuple u8 u8)) {pairs})")
+    };
+    let many = |item: &str, count: usize| format!("(component {})", item.repeat(count));
+    let empty_sections = |count: usize| {
+        let mut component = b"\0asm\x0d\0\x01\0".to_vec();
+        component.extend([0, 2, 1, b'x'].repeat(count));
+        component
+    };
+    for (expected, component) in [
+        ("component_too_complex", wat::parse_str(nested(17))?),
+        ("component_too_complex", wat::parse_str(many("(core module)", 11_000))?),
+        ("component_too_complex", wat::parse_str(many("(type (func (param \"a\" u8)))", 21_000))?),
+        ("component_too_complex", wat::parse_str(many("(core module (func (local i32)))", 60_000))?),
+        ("component_too_complex", empty_sections(100_000)),
+        ("malformed_component", wat::parse_str(doubled(40))?),
+        ("export_missing", wat::parse_str(nested(16))?),
+        ("export_missing", empty_sections(100)),
+    ] {
+        let began = Instant::now();
+        let (code, message) = refused(bench.sandbox.inspect(&component, &compile_limits()).await)?;
+        assert_eq!(code, expected, "{} bytes: {message}", component.len());
+        assert!(began.elapsed() < Duration::from_secs(20), "{message}");
+    }
+    Ok(())
+}
+
+/// The stack is no part of a compiled form: policy may change it and nothing is compiled again.
+#[tokio::test]
+async fn another_stack_runs_the_same_code() -> Result<()> {
+    let bench = Bench::new()?;
+    let echo = bench.load(&guests::honest("echo")?).await?;
+    for stack_bytes in [128 * 1024, 4 * MIB] {
+        let task = Task { limits: GuestLimits { stack_bytes, ..guest_limits() }, ..Task::default() };
+        bench.run(&echo, &task).await?.0?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn sizes_are_refused_before_anything_is_compiled() -> Result<()> {
     let bench = Bench::new()?;

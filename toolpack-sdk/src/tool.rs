@@ -9,9 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::ToolError;
 use crate::host::{Host, Log, Session};
 use crate::io::ToolIo;
-use crate::manifest::{
-    Call, DeclaredTool, LinkedInput, Manifest, PlannedOutput, Proposal, Software,
-};
+use crate::manifest::{Call, DeclaredTool, LinkedInput, Manifest, PlannedOutput, Proposal, Software};
 use crate::schema;
 
 /// Most bytes of a report's result; the host refuses more.
@@ -62,10 +60,9 @@ pub trait Tool {
     /// # Errors
     /// As [`Tool::check`].
     fn plan(_params: &Self::Params, inputs: &[LinkedInput]) -> Result<Proposal, ToolError> {
-        let outputs = Self::Io::outputs().into_iter().map(|output| PlannedOutput {
-            role: output.role,
-            count: output.count,
-        });
+        let outputs = Self::Io::outputs()
+            .into_iter()
+            .map(|output| PlannedOutput { role: output.role, count: output.count });
         Ok(Proposal { outputs: outputs.collect(), ..Proposal::reading(inputs) })
     }
 

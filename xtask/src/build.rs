@@ -62,6 +62,9 @@ pub fn toolpacks(binary: &Path) -> Result<()> {
             let mut command = Command::new(binary);
             command.args(["toolpack", "build", "--out"]).arg(&component);
             command.current_dir(root()?.join("example-toolpacks").join(&name));
+            // Flags name the toolpack's folder, so toolpacks that shared a target folder would
+            // build each other's dependencies anew every time.
+            command.env("CARGO_TARGET_DIR", target_dir()?.join("toolpacks-target").join(&name));
             guest_cargo.apply(&mut command)?;
             say::quiet(&mut command).map(drop)
         })?;

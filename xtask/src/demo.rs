@@ -45,25 +45,17 @@ struct Scene {
     binary: PathBuf,
     home: PathBuf,
     reads: PathBuf,
-    reports: PathBuf,
 }
 
 impl Scene {
     fn set(binary: PathBuf) -> Result<Self> {
         let folder = build::target_dir()?.join("demo");
-        let scene = Self {
-            binary,
-            home: folder.join("home"),
-            reads: folder.join("reads"),
-            reports: folder.join("reports"),
-        };
+        let scene = Self { binary, home: folder.join("home"), reads: folder.join("reads") };
         if folder.exists() {
             scene.stop();
             fs::remove_dir_all(&folder).context("cannot remove the last demo")?;
         }
-        for folder in [&scene.reads, &scene.reports] {
-            fs::create_dir_all(folder)?;
-        }
+        fs::create_dir_all(&scene.reads)?;
         let [lambda, nanopore] = READS;
         fs::copy(cache::lambda_reads()?.join(lambda), scene.reads.join(lambda))?;
         fs::copy(cache::seqkit_reads()?.join(nanopore), scene.reads.join(nanopore))?;
@@ -71,19 +63,23 @@ impl Scene {
     }
 
     fn prepare(&self) -> Result<()> {
-        let (reads, reports) = (self.reads.to_string_lossy(), self.reports.to_string_lossy());
-        self.shell(&["init", "--import-root", &reads, "--export-root", &reports])?;
+        self.shell(&["init", "--import-root", &self.reads.to_string_lossy()], 4)?;
         let toolpack = build::target_dir()?.join("toolpacks/reads-qc.wasm");
-        self.shell(&["policy", "allow", &toolpack.to_string_lossy(), "--yes"])
+        self.shell(&["policy", "allow", &toolpack.to_string_lossy(), "--yes"], 13)
     }
 
-    /// Runs a command and shows it with what it said.
-    fn shell(&self, words: &[&str]) -> Result<()> {
+    /// Runs a command and shows it with the first lines of what it said.
+    fn shell(&self, words: &[&str], lines: usize) -> Result<()> {
         let mut command = self.command();
         command.args(words);
         say::line(&format!("\n  $ helixmcp {}", words.join(" ")));
-        for line in say::quiet(&mut command)?.lines() {
-            say::line(&format!("    {line}"));
+        let said = say::quiet(&mut command)?;
+        for line in said.lines().take(lines) {
+            say::line(&format!("    {}", clipped(line)));
+        }
+        let more = said.lines().count().saturating_sub(lines);
+        if more > 0 {
+            say::line(&format!("    … {more} lines more"));
         }
         Ok(())
     }
@@ -161,15 +157,62 @@ impl Assistant {
         let took = start.elapsed().as_millis();
         let replayed = if reply.replayed() { ", replayed" } else { "" };
         say::line(&format!("\n  > {tool} {shown}   ({took} ms{replayed})"));
-        if !reply.run_id().is_empty() {
-            say::line(&format!("    {} {}", reply.run_id(), reply.status()));
+        for line in told(tool, &reply) {
+            say::line(&format!("    {}", clipped(&line)));
         }
-        for line in reply.text().lines().take(30) {
-            say::line(&format!("    {line}"));
-        }
-        ensure!(!reply.is_error, "{tool} failed");
+        ensure!(!reply.is_error, "{tool} failed: {}", reply.text());
         Ok(reply)
     }
+}
+
+/// What is worth a person's while of an answer; a client sees all of it.
+fn told(tool: &str, reply: &ToolReply) -> Vec<String> {
+    let answer = &reply.structured;
+    let rows = |list: &Value, row: &dyn Fn(&Value) -> String| -> Vec<String> {
+        list.as_array().into_iter().flatten().map(row).collect()
+    };
+    match tool {
+        "artifact_browse" => rows(&answer["entries"], &|entry| {
+            let of = |field: &str| plain(&entry[field]);
+            format!("{}  {}  {} bytes", of("path"), of("guessed_type"), of("size_bytes"))
+        }),
+        "artifact_import" => rows(&answer["artifacts"], &|artifact| {
+            let of = |field: &str| plain(&artifact[field]);
+            format!(
+                "{}  {}  {} bytes  {}",
+                of("artifact_id"),
+                of("type"),
+                of("size_bytes"),
+                of("checksum_sha256")
+            )
+        }),
+        "run_explain" => vec![plain(&answer["summary"])],
+        "artifact_export" => vec![plain(&answer["path"])],
+        _ => {
+            let mut lines = vec![format!("{}  {}", reply.run_id(), reply.status())];
+            lines.extend(answer["summary"].as_str().map(str::to_owned));
+            lines.extend(rows(&answer["outputs"], &|output| {
+                let of = |field: &str| plain(&output[field]);
+                format!(
+                    "{:<10} {}  {}  {} bytes",
+                    of("role"),
+                    of("artifact_id"),
+                    of("label"),
+                    of("size_bytes")
+                )
+            }));
+            lines
+        }
+    }
+}
+
+/// As much of a line as a terminal shows.
+fn clipped(line: &str) -> String {
+    const WIDTH: usize = 140;
+    if line.chars().count() <= WIDTH {
+        return line.to_owned();
+    }
+    line.chars().take(WIDTH).chain(['…']).collect()
 }
 
 /// A JSON text without its quotes; other values as JSON.

@@ -10,8 +10,11 @@ use serde_json::Value;
 use crate::build;
 use crate::say;
 
-/// Platforms that the host is built for.
-const PLATFORMS: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
+/// The workspaces, each with the platforms that it is built for.
+const WORKSPACES: [(&str, &[&str]); 2] = [
+    ("", &["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"]),
+    ("example-toolpacks", &["wasm32-unknown-unknown"]),
+];
 
 /// Checks every dependency; gives how many there are.
 ///
@@ -19,19 +22,25 @@ const PLATFORMS: [&str; 2] = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux
 /// All that is wrong, one line each.
 pub fn check() -> Result<usize> {
     let rules = Rules::read()?;
-    let mut command = build::cargo()?;
-    command.args(["metadata", "--format-version", "1", "--locked"]);
-    for platform in PLATFORMS {
-        command.args(["--filter-platform", platform]);
+    let (mut checked, mut wrong) = (0, Vec::new());
+    for (folder, platforms) in WORKSPACES {
+        let mut command = build::cargo()?;
+        command.current_dir(build::root()?.join(folder));
+        command.args(["metadata", "--format-version", "1", "--locked"]);
+        for platform in platforms {
+            command.args(["--filter-platform", platform]);
+        }
+        let metadata: Value = serde_json::from_str(&say::quiet(&mut command)?)?;
+        let packages = metadata["packages"].as_array().context("no packages in the metadata")?;
+        let used = used_ids(&metadata)?;
+        let used = packages.iter().filter(|package| used.contains(package["id"].as_str().unwrap_or("")));
+        for package in used {
+            checked += 1;
+            wrong.extend(rules.objection(package));
+        }
     }
-    let metadata: Value = serde_json::from_str(&say::quiet(&mut command)?)?;
-    let packages = metadata["packages"].as_array().context("no packages in the metadata")?;
-    let used = used_ids(&metadata)?;
-    let packages: Vec<&Value> =
-        packages.iter().filter(|package| used.contains(package["id"].as_str().unwrap_or(""))).collect();
-    let wrong: Vec<String> = packages.iter().filter_map(|package| rules.objection(package)).collect();
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    Ok(packages.len())
+    Ok(checked)
 }
 
 struct Rules {

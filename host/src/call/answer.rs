@@ -147,7 +147,8 @@ impl Answer {
     /// A run that goes on.
     pub fn going_on(run: RunId, now: Snapshot) -> Self {
         let status = if now.running { Status::Running } else { Status::Queued };
-        let progress = now.progress.map(|Progress { done, total, text }| AnswerProgress { done, total, text });
+        let progress =
+            now.progress.map(|Progress { done, total, text }| AnswerProgress { done, total, text });
         Self { run_id: Some(run.to_string()), progress, ..Self::bare(status) }
     }
 

@@ -34,7 +34,11 @@ pub enum CallError {
     Busy { code: &'static str, message: String, retry_after_ms: u64 },
     /// Ours. JSON-RPC -32603; the chain goes to the log. Exit code 70.
     #[error("internal fault")]
-    Fault { run: Option<RunId>, #[source] source: Box<dyn std::error::Error + Send + Sync> },
+    Fault {
+        run: Option<RunId>,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl CallError {

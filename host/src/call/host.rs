@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use helix_ids::ProjectId;
 use helix_ids::text::escaped_line;
+use helix_ids::{Digest, ProjectId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,8 +17,8 @@ use crate::ledger::{Ledger, LedgerError, NewAttempt, NewDenial, Owner};
 use crate::plan::Plan;
 use crate::policy::{CallerLimits, Denial, Policy, Project};
 use crate::run::{Effects, Entry, Job, Runs};
-use crate::sandbox::client::SandboxSettings;
 use crate::sandbox::Sandbox;
+use crate::sandbox::client::SandboxSettings;
 use crate::sandbox::profile::engine_description;
 
 pub use super::policy_file::{PolicyFile, PolicyFileError};
@@ -121,8 +121,7 @@ impl Host {
         let ledger =
             Ledger::open(&settings.home.join("ledger.sqlite"), owner).await.map_err(OpenError::Ledger)?;
         let store_root = policy.current().store_root().map_or_else(|| settings.home.clone(), PathBuf::from);
-        let store =
-            Store::open(&store_root, limits.free_space_floor_bytes).map_err(OpenError::Store)?;
+        let store = Store::open(&store_root, limits.free_space_floor_bytes).map_err(OpenError::Store)?;
         let at_once = usize::try_from(limits.runners).unwrap_or(usize::MAX);
         let sandbox = Sandbox::new(SandboxSettings {
             cache_dir: settings.home.join("cache"),
@@ -171,12 +170,19 @@ impl Host {
     /// Makes the rest of the host what the policy in force says.
     async fn load_policy(&self) {
         let policy = self.policy();
+        let is_allowed = |component: &Digest| policy.admit_component(component).is_ok();
+        self.runs.cancel_queued(is_allowed, "the policy, which no longer allows the component");
         for project in policy.projects() {
             if let Err(error) = self.ledger.ensure_project(project.id, &project.name).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "a project could not be written");
             }
         }
         self.catalog.load(&policy, &self.sandbox, &self.ledger).await;
+    }
+
+    /// Whether a run or an import is under way.
+    pub fn is_busy(&self) -> bool {
+        self.runs.open() > 0 || !self.imports.is_idle()
     }
 
     /// The project that a caller means.
@@ -228,10 +234,12 @@ impl Host {
     pub async fn start(&self, context: &Context, job: Job) -> Result<Entry, CallError> {
         let limits = self.policy().caller.clone();
         self.admit_bytes(job.run.project, &limits).await?;
-        self.runs.enter(self.effects(), &context.caller.name(), &limits, job).map_err(|error| CallError::Busy {
-            code: "too_many_runs",
-            message: error.to_string(),
-            retry_after_ms: RETRY_FULL_QUEUE_MS,
+        self.runs.enter(self.effects(), &context.caller.name(), &limits, job).map_err(|error| {
+            CallError::Busy {
+                code: "too_many_runs",
+                message: error.to_string(),
+                retry_after_ms: RETRY_FULL_QUEUE_MS,
+            }
         })
     }
 

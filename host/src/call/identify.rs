@@ -53,12 +53,8 @@ pub async fn identify(
     };
     let envelope = envelope(&linked);
     let canonical = helix_ids::CanonicalJson::of(&envelope).map_err(CallError::fault)?;
-    let identity = RunIdentity::new(
-        offered.tool.name.clone(),
-        offered.tool.contract.clone(),
-        &grant.slice,
-        &canonical,
-    );
+    let identity =
+        RunIdentity::new(offered.tool.name.clone(), offered.tool.contract.clone(), &grant.slice, &canonical);
     let record = record(&linked);
     Ok(IdentifiedCall { grant, identity, envelope: canonical.to_string(), record, linked })
 }

@@ -86,7 +86,9 @@ async fn resolve(
     if !accepted {
         let types = declared.map(|input| input.types.iter().map(ToString::to_string).collect::<Vec<_>>());
         let types = types.unwrap_or_default().join(" or ");
-        return Err(place.bad("input_type", format!("is of type {}; this role takes {types}", row.artifact_type)));
+        return Err(
+            place.bad("input_type", format!("is of type {}; this role takes {types}", row.artifact_type))
+        );
     }
     Ok(row)
 }

@@ -18,11 +18,19 @@ const NO_POLICY: &str = "version = 1\nname = \"none\"\n";
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyFileError {
     #[error("cannot read `{path}`")]
-    Read { path: PathBuf, #[source] source: io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("`{path}` {reason}")]
     Unsafe { path: PathBuf, reason: &'static str },
     #[error("`{path}` is refused")]
-    Refused { path: PathBuf, #[source] source: PolicyError },
+    Refused {
+        path: PathBuf,
+        #[source]
+        source: PolicyError,
+    },
 }
 
 /// The policy in force and where it comes from.

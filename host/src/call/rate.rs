@@ -39,8 +39,7 @@ impl RateLimit {
         if buckets.len() >= CALLERS_MAX {
             buckets.retain(|_caller, bucket| bucket.level(now, per_second, capacity) < capacity);
         }
-        let bucket =
-            buckets.entry(caller.to_owned()).or_insert(Bucket { tokens: capacity, filled: now });
+        let bucket = buckets.entry(caller.to_owned()).or_insert(Bucket { tokens: capacity, filled: now });
         bucket.tokens = bucket.level(now, per_second, capacity);
         bucket.filled = now;
         if bucket.tokens >= 1.0 {

@@ -22,7 +22,10 @@ pub async fn recover(host: &Arc<Host>) {
     let open = match host.ledger.take_over().await {
         Ok(open) => open,
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "open attempts could not be taken over");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "open attempts could not be taken over"
+            );
             return;
         }
     };
@@ -129,7 +132,13 @@ fn blocked(code: &str, message: String) -> Given {
 }
 
 fn failure(class: &str, code: &str, message: String, advice: &str) -> Failure {
-    Failure { class: class.to_owned(), code: code.to_owned(), message, advice: advice.to_owned(), is_answer: false }
+    Failure {
+        class: class.to_owned(),
+        code: code.to_owned(),
+        message,
+        advice: advice.to_owned(),
+        is_answer: false,
+    }
 }
 
 async fn conclude(host: &Arc<Host>, run: RunId, attempt: &AttemptRow, end: Given) {

@@ -50,7 +50,9 @@ pub(super) async fn load(
 fn missing_tool<'a>(rule: &'a ComponentRule, manifest: &Manifest) -> Option<&'a ToolName> {
     match &rule.tools {
         Names::All => None,
-        Names::These(names) => names.iter().find(|name| manifest.tools.iter().all(|tool| tool.name != **name)),
+        Names::These(names) => {
+            names.iter().find(|name| manifest.tools.iter().all(|tool| tool.name != **name))
+        }
     }
 }
 
@@ -125,9 +127,10 @@ fn of_load(error: LoadError) -> (&'static str, String) {
 fn of_describe(error: GuestError) -> (&'static str, String) {
     let code = match &error {
         GuestError::Fault { .. } => "host_fault",
-        GuestError::Tool(..) | GuestError::Trap { .. } | GuestError::Input { .. } | GuestError::Limit { .. } => {
-            "describe_failed"
-        }
+        GuestError::Tool(..)
+        | GuestError::Trap { .. }
+        | GuestError::Input { .. }
+        | GuestError::Limit { .. } => "describe_failed",
     };
     (code, format!("`describe` did not answer: {error}"))
 }

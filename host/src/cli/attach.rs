@@ -102,6 +102,19 @@ pub async fn running(home: &Home) -> anyhow::Result<Option<Client>> {
     }
 }
 
+/// Has the host that runs now, if one does, read its policy again before this returns; what the
+/// host has against the new one is the answer.
+///
+/// # Errors
+/// When the host cannot be asked.
+pub async fn reload(settings: &Settings) -> anyhow::Result<Option<String>> {
+    let Some(home) = Home::open(&settings.home)? else { return Ok(None) };
+    let Some(client) = running(&home).await? else { return Ok(None) };
+    let reloaded = client.reload().await?;
+    client.close().await;
+    Ok(reloaded.problem)
+}
+
 /// A bare connection to the home's host, for a relay.
 ///
 /// # Errors

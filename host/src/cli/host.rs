@@ -60,7 +60,11 @@ pub async fn run(args: &HostArgs, settings: &Settings) -> anyhow::Result<ExitCod
     let lock = match home.lock()? {
         Locked::Ours(lock) => lock,
         Locked::Theirs => {
-            bail!(Told::error(EXIT_BUSY, format!("another host owns {}", home.path().display())))
+            let home = home.path().display();
+            bail!(Told::error(
+                EXIT_BUSY,
+                format!("another host owns {home}; `helixmcp doctor` shows its pid")
+            ))
         }
     };
     // Registered first, so that a signal while the home opens is not lost.
@@ -244,7 +248,7 @@ impl Serving {
 
     fn is_idle_for_long(&mut self) -> bool {
         let Some(idle_max) = self.idle_max else { return false };
-        if self.control.connections() > 0 || self.host.runs.open() > 0 {
+        if self.control.connections() > 0 || self.host.is_busy() {
             self.idle_since = None;
             return false;
         }
@@ -271,7 +275,7 @@ impl Serving {
 /// Until no run is under way. Looked at now and then: a host that leaves has nothing else to do.
 async fn no_runs(host: &Host) {
     let mut tick = interval(Duration::from_millis(50));
-    while host.runs.open() > 0 {
+    while host.is_busy() {
         tick.tick().await;
     }
 }

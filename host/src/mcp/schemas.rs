@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use helix_ids::canonical::INTEGER_MAX;
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -56,6 +57,53 @@ pub fn of_answer() -> Arc<Map<String, Value>> {
         }
     });
     Arc::clone(&ANSWER)
+}
+
+/// A toolpack tool's argument schema, without what says nothing. What callers send is checked
+/// against the whole of it.
+pub fn of_inputs(schema: &Value) -> Map<String, Value> {
+    let mut schema = schema.clone();
+    simplify(&mut schema, Nulls::LeftOut);
+    without_boundless(&mut schema);
+    match schema {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+/// The same with the host's own arguments, which every tool has, by name and type alone.
+pub fn lean(mut schema: Map<String, Value>) -> Map<String, Value> {
+    let arguments = [
+        ("project_id", json!({ "type": "string" })),
+        ("sample", json!({})),
+        ("dry_run", json!({ "type": "boolean" })),
+        ("retry", json!({ "type": "boolean" })),
+        ("wait_seconds", json!({ "type": "integer" })),
+    ];
+    if let Some(Value::Object(properties)) = schema.get_mut("properties") {
+        for (name, short) in arguments {
+            if let Some(argument) = properties.get_mut(name) {
+                *argument = short;
+            }
+        }
+    }
+    schema
+}
+
+/// Takes out bounds that every integer keeps anyway.
+fn without_boundless(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            for (bound, value) in [("maximum", INTEGER_MAX), ("minimum", -INTEGER_MAX)] {
+                if members.get(bound).and_then(Value::as_i64) == Some(value) {
+                    members.shift_remove(bound);
+                }
+            }
+            members.values_mut().for_each(without_boundless);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_boundless),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// What is left of an output schema where the whole of it does not fit.
@@ -186,6 +234,18 @@ mod tests {
             "required": ["id"],
         });
         assert_eq!(Value::Object((*of_arguments::<Args>()).clone()), expected);
+    }
+
+    #[test]
+    fn inputs_lose_only_what_says_nothing() {
+        let schema = json!({ "type": "object", "properties": {
+            "n": { "type": ["integer", "null"], "minimum": 1, "maximum": INTEGER_MAX, "default": null },
+            "wait_seconds": { "type": "integer", "maximum": 3600, "description": "long" },
+        } });
+        let inputs = of_inputs(&schema);
+        assert_eq!(inputs["properties"]["n"], json!({ "type": "integer", "minimum": 1 }));
+        assert_eq!(inputs["properties"]["wait_seconds"]["maximum"], 3600);
+        assert_eq!(lean(inputs)["properties"]["wait_seconds"], json!({ "type": "integer" }));
     }
 
     #[test]

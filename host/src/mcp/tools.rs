@@ -38,15 +38,23 @@ fn of_toolpack(offered: &OfferedTool) -> Tool {
         .destructive(false)
         .idempotent(tool.idempotent)
         .open_world(false);
-    let input_schema = offered.input_schema.as_object().cloned().unwrap_or_default();
-    made(
-        tool.name.as_str(),
-        &tool.title,
-        &tool.description,
-        Arc::new(input_schema),
-        schemas::of_answer(),
-        annotations,
-    )
+    let described = |inputs| {
+        let answer = schemas::of_answer();
+        made(
+            tool.name.as_str(),
+            &tool.title,
+            &tool.description,
+            Arc::new(inputs),
+            answer,
+            annotations.clone(),
+        )
+    };
+    let whole = described(schemas::of_inputs(&offered.input_schema));
+    if size(&whole) <= TOOL_BYTES_MAX {
+        return whole;
+    }
+    // What a wide tool says of its own params is worth more than what every tool has alike.
+    described(schemas::lean(schemas::of_inputs(&offered.input_schema)))
 }
 
 fn of_host(tool: &HostTool) -> Tool {

@@ -6,6 +6,7 @@ use helix_ids::Role;
 
 use crate::contract::text::shown;
 use crate::contract::{Count, Tool, raw};
+use crate::policy::Denial;
 
 /// A proposal that speaks only of what its tool declares. Nothing has admitted it yet.
 #[derive(Clone, Debug)]
@@ -21,6 +22,12 @@ pub struct DraftError {
     /// Lower `snake_case`, listed in docs/errors.md.
     pub code: &'static str,
     pub message: String,
+}
+
+impl From<DraftError> for Denial {
+    fn from(error: DraftError) -> Self {
+        super::denial(error.code, error.message)
+    }
 }
 
 fn refuse<T>(code: &'static str, message: impl Into<String>) -> Result<T, DraftError> {

@@ -27,10 +27,9 @@ pub fn of_guest(error: &GuestError) -> Failure {
             &format!("{role}[{index}] is damaged at byte {offset}: {reason}"),
             "import an undamaged copy of the file",
         ),
-        GuestError::Limit { limit, message, .. } => Failure {
-            is_answer: false,
-            ..answer("limit", limit_code(*limit), message, limit_advice(*limit))
-        },
+        GuestError::Limit { limit, message, .. } => {
+            Failure { is_answer: false, ..answer("limit", limit_code(*limit), message, limit_advice(*limit)) }
+        }
         GuestError::Fault { message } => Failure {
             is_answer: false,
             ..answer("fault", "runner_lost", message, "the same call tries again; the host's log says more")
@@ -43,9 +42,12 @@ fn of_tool(refusal: &ToolError) -> Failure {
         ToolError::InvalidParams { pointer, reason } => {
             answer("tool", "invalid_params", &format!("{pointer}: {reason}"), "call again with another value")
         }
-        ToolError::InvalidInput { role, index, reason } => {
-            answer("tool", "invalid_input", &format!("{role}[{index}]: {reason}"), "call again with another input")
-        }
+        ToolError::InvalidInput { role, index, reason } => answer(
+            "tool",
+            "invalid_input",
+            &format!("{role}[{index}]: {reason}"),
+            "call again with another input",
+        ),
         ToolError::Failed { reason } => answer("tool", "tool_failed", reason, "the tool's own words say why"),
     }
 }
@@ -58,8 +60,12 @@ pub fn of_gate(code: &str, message: &str) -> Failure {
 /// An input whose bytes could not be had: ours, not the guest's.
 pub fn of_input(error: &ArtifactError) -> Failure {
     let (code, advice) = match error {
-        ArtifactError::Missing { .. } => ("input_missing", "import the file again, or run again what made it"),
-        ArtifactError::Damaged { .. } => ("store_damaged", "run `helixmcp fsck --deep`, then import the file again"),
+        ArtifactError::Missing { .. } => {
+            ("input_missing", "import the file again, or run again what made it")
+        }
+        ArtifactError::Damaged { .. } => {
+            ("store_damaged", "run `helixmcp fsck --deep`, then import the file again")
+        }
         _ => ("store_fault", "the host's log says more"),
     };
     Failure { is_answer: false, ..answer("fault", code, &error.to_string(), advice) }
@@ -68,7 +74,10 @@ pub fn of_input(error: &ArtifactError) -> Failure {
 /// An output that could not be kept: ours.
 pub fn of_store(error: &ArtifactError) -> Failure {
     let code = if matches!(error, ArtifactError::Full { .. }) { "store_full" } else { "store_fault" };
-    Failure { is_answer: false, ..answer("fault", code, &error.to_string(), "free disk space, then call again") }
+    Failure {
+        is_answer: false,
+        ..answer("fault", code, &error.to_string(), "free disk space, then call again")
+    }
 }
 
 fn answer(class: &str, code: &str, message: &str, advice: &str) -> Failure {

@@ -13,8 +13,8 @@ use crate::contract::result::SUMMARY_BYTES_MAX;
 use crate::contract::{CheckLevel, Report};
 use crate::ledger::{Failure, NewArtifact, Outcome, OutputRow};
 use crate::plan::{self, Plan, PlannedOutput};
-use crate::sandbox::protocol::Verdict;
 use crate::sandbox::client::WrittenOutput;
+use crate::sandbox::protocol::Verdict;
 use crate::sandbox::{GuestError, RunOutcome};
 
 /// How much of an output its sniffer sees.
@@ -47,8 +47,10 @@ pub(super) async fn harvest(
         let role = plan.output(&file.role).ok_or_else(|| {
             failure::of_gate("output_undeclared", &format!("output role {:?} is not declared", file.role))
         })?;
-        let key: OutputKey =
-            file.key.parse().map_err(|error: helix_ids::NameError| failure::of_gate("output_key", &error.to_string()))?;
+        let key: OutputKey = file
+            .key
+            .parse()
+            .map_err(|error: helix_ids::NameError| failure::of_gate("output_key", &error.to_string()))?;
         look_at(effects, role, &key, &file.incoming).await?;
         let stored = keep(effects, file.incoming).await.map_err(|error| failure::of_store(&error))?;
         outputs.push(row(project, role, key, stored));
@@ -81,13 +83,19 @@ async fn look_at(
         CheckLevel::None => Ok(()),
         CheckLevel::Sniff => {
             let head = head(incoming).map_err(|error| failure::of_store(&error))?;
-            if artifacts::agrees(&head, role.artifact_type()) { Ok(()) } else { Err(bad("its first bytes contradict")) }
+            if artifacts::agrees(&head, role.artifact_type()) {
+                Ok(())
+            } else {
+                Err(bad("its first bytes contradict"))
+            }
         }
         CheckLevel::Whole => {
             let file = incoming.reader().map_err(|error| failure::of_store(&error))?;
             match effects.sandbox.check(file, role.artifact_type()).await {
                 Ok(Verdict::Good) => Ok(()),
-                Ok(Verdict::Bad { reason, offset: Some(offset) }) => Err(bad(&format!("{reason} at byte {offset}"))),
+                Ok(Verdict::Bad { reason, offset: Some(offset) }) => {
+                    Err(bad(&format!("{reason} at byte {offset}")))
+                }
                 Ok(Verdict::Bad { reason, offset: None }) => Err(bad(&reason)),
                 Err(error) => Err(of_check(&error)),
             }

@@ -15,10 +15,10 @@ mod record;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use helix_ids::{ArtifactId, Digest, RunId};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 pub use end::{End, EndOutput};
 pub use flight::{Flight, Progress, Snapshot, Waited};
@@ -96,6 +96,8 @@ pub struct Runs {
 
 struct Inner {
     flights: Mutex<Flights>,
+    /// Held while it is decided whether a run is known, under way or new.
+    claims: Mutex<HashMap<RunId, Weak<tokio::sync::Mutex<()>>>>,
     /// One for each guest that may run at once.
     slots: Arc<Semaphore>,
 }
@@ -128,7 +130,21 @@ impl Runs {
     /// No runs yet; at most `at_once` guests at a time.
     pub fn new(at_once: usize) -> Self {
         let slots = Arc::new(Semaphore::new(at_once));
-        Self { inner: Arc::new(Inner { flights: Mutex::default(), slots }) }
+        Self { inner: Arc::new(Inner { flights: Mutex::default(), claims: Mutex::default(), slots }) }
+    }
+
+    /// Waits until nobody else decides about this run, and keeps others waiting while the claim is
+    /// held.
+    pub async fn claim(&self, run: RunId) -> OwnedMutexGuard<()> {
+        let claim = {
+            let mut claims = self.inner.claims.lock().unwrap_or_else(PoisonError::into_inner);
+            claims.retain(|_run, claim| claim.strong_count() > 0);
+            let held = claims.get(&run).and_then(Weak::upgrade);
+            let claim = held.unwrap_or_default();
+            claims.insert(run, Arc::downgrade(&claim));
+            claim
+        };
+        claim.lock_owned().await
     }
 
     /// The run, if it is under way.
@@ -139,6 +155,14 @@ impl Runs {
     /// How many runs are under way.
     pub fn open(&self) -> usize {
         self.inner.flights().by_run.len()
+    }
+
+    /// Cancels every run that still waits for its turn and whose component is not allowed any
+    /// more: when it was admitted, another policy was in force (invariant I-2).
+    pub fn cancel_queued(&self, is_allowed: impl Fn(&Digest) -> bool, by: &str) {
+        let flights: Vec<_> = self.inner.flights().by_run.values().cloned().collect();
+        let queued = flights.iter().filter(|flight| !flight.snapshot().running);
+        queued.filter(|flight| !is_allowed(&flight.component)).for_each(|flight| flight.cancel(by));
     }
 
     /// Starts the job's run, or joins it: one execution, many waiters.
@@ -165,13 +189,14 @@ impl Runs {
                 return Err(TooMany { under_way, limit });
             }
             *flights.by_caller.entry(caller.to_owned()).or_default() += 1;
-            let permits = usize::try_from(limits.concurrent_runs).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+            let permits =
+                usize::try_from(limits.concurrent_runs).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
             let turn = flights
                 .turns
                 .entry((caller.to_owned(), limits.concurrent_runs))
                 .or_insert_with(|| Arc::new(Semaphore::new(permits)));
             let turn = Arc::clone(turn);
-            let flight = Arc::new(Flight::new(run, job.run.project, caller.to_owned(), job.resumed.is_some()));
+            let flight = Arc::new(Flight::new(&job.run, caller.to_owned(), job.resumed.is_some()));
             flights.by_run.insert(run, Arc::clone(&flight));
             (flight, turn)
         };
@@ -198,7 +223,10 @@ impl Inner {
 /// # Errors
 /// [`ArtifactError::Missing`], [`ArtifactError::Damaged`].
 pub async fn open_proved(ledger: &Ledger, store: &Arc<Store>, digest: Digest) -> Result<File, ArtifactError> {
-    let io = |what: &str, source: Box<dyn std::error::Error + Send + Sync>| ArtifactError::Io { what: what.to_owned(), source: io::Error::other(source) };
+    let io = |what: &str, source: Box<dyn std::error::Error + Send + Sync>| ArtifactError::Io {
+        what: what.to_owned(),
+        source: io::Error::other(source),
+    };
     let seal = ledger.seal(digest).await.map_err(|error| io("read a seal", Box::new(error)))?;
     let known = seal.clone();
     let store = Arc::clone(store);
@@ -227,7 +255,8 @@ impl Landing {
     fn forget(&self) {
         let mut flights = self.inner.flights();
         // The same run may be under way again by now, in a flight that is not this one.
-        let is_ours = flights.by_run.get(&self.flight.run).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
+        let is_ours =
+            flights.by_run.get(&self.flight.run).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
         if is_ours {
             flights.by_run.remove(&self.flight.run);
             if let Some(count) = flights.by_caller.get_mut(&self.flight.caller) {
@@ -241,5 +270,54 @@ impl Drop for Landing {
     fn drop(&mut self) {
         self.forget();
         self.flight.end(End::fault("the task that carried this run died"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use helix_ids::{CanonicalJson, ProjectId, RunIdentity};
+    use serde_json::json;
+
+    use super::*;
+
+    fn flight(component: &Digest, params: u32) -> Arc<Flight> {
+        let (slice, envelope) = (json!({}), json!({ "params": params }));
+        let canonical = |value| CanonicalJson::of(value).unwrap();
+        let identity = RunIdentity::new(
+            "tool".parse().unwrap(),
+            "v1".parse().unwrap(),
+            &canonical(&slice),
+            &canonical(&envelope),
+        );
+        let run = NewRun {
+            id: identity.run_id(),
+            digest: identity.digest(),
+            project: ProjectId::from_digest(&Digest::of(b"project")),
+            tool: identity.tool.clone(),
+            contract: identity.contract.clone(),
+            component: *component,
+            params_hash: identity.params_hash,
+            policy_hash: identity.policy_hash,
+            envelope: envelope.to_string(),
+            slice: slice.to_string(),
+            inputs: Vec::new(),
+        };
+        Arc::new(Flight::new(&run, "uid:1".to_owned(), false))
+    }
+
+    #[tokio::test]
+    async fn i2_what_is_queued_does_not_start_once_its_component_is_denied() {
+        let (denied, allowed) = (Digest::of(b"denied"), Digest::of(b"allowed"));
+        let [queued, running, other] = [flight(&denied, 1), flight(&denied, 2), flight(&allowed, 3)];
+        running.running();
+        let runs = Runs::new(1);
+        for flight in [&queued, &running, &other] {
+            runs.inner.flights().by_run.insert(flight.run, Arc::clone(flight));
+        }
+        runs.cancel_queued(|component| *component == allowed, "the policy");
+
+        let is_cancelled = |flight: &Arc<Flight>| flight.is_cancelled();
+        assert_eq!([&queued, &running, &other].map(is_cancelled), [true, false, false]);
+        assert_eq!(queued.cancelled_by(), "the policy");
     }
 }

@@ -142,7 +142,7 @@ fn used() -> Used {
 fn failure(class: &str, is_answer: bool) -> Failure {
     Failure {
         class: class.into(),
-        code: "some_code".into(),
+        code: "component_denied".into(),
         message: "it failed".into(),
         advice: "look".into(),
         is_answer,

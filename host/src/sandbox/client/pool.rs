@@ -1,5 +1,4 @@
 //! Starts runners: one ahead of need, and no more at work than policy allows.
-#![expect(clippy::disallowed_methods, reason = "the one place that starts a runner")]
 
 use std::collections::BTreeSet;
 use std::io;

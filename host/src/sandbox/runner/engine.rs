@@ -42,6 +42,8 @@ pub fn engine(stack_bytes: usize) -> Result<Engine, wasmtime::Error> {
         .cranelift_nan_canonicalization(true)
         .concurrency_support(false)
         .max_wasm_stack(stack_bytes)
+        // Nothing here is async, but the engine insists that this is no smaller.
+        .async_stack_size(stack_bytes.max(STACK_BYTES))
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
         .parallel_compilation(processors <= COMPILE_THREADS_MAX);
     Engine::new(&config)
