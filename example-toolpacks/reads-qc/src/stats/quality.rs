@@ -24,13 +24,13 @@ impl Encoding {
 }
 
 /// The encoding that a file's lowest and highest byte speak for.
-pub fn guess(lowest: u8, highest: u8) -> &'static str {
-    match (lowest, highest) {
-        (lowest, highest) if lowest > highest => "none: there are no qualities",
-        (..59, _) => "Sanger / Illumina 1.8+ (phred33)",
-        (59..64, 75..) => "Solexa (offset 64)",
-        (64.., 75..) => "Illumina 1.3 to 1.7 (phred64)",
-        _ => "unclear, read as Sanger / Illumina 1.8+ (phred33)",
+pub fn guess(bytes: Option<(u8, u8)>) -> &'static str {
+    match bytes {
+        None => "none: there are no qualities",
+        Some((..59, _)) => "Sanger / Illumina 1.8+ (phred33)",
+        Some((59..64, 75..)) => "Solexa (offset 64)",
+        Some((64.., 75..)) => "Illumina 1.3 to 1.7 (phred64)",
+        Some(_) => "unclear, read as Sanger / Illumina 1.8+ (phred33)",
     }
 }
 
@@ -100,7 +100,12 @@ impl Thresholds {
 
     /// The whole score, rounded down, of a read whose errors sum to `errors`.
     pub fn whole_score(&self, errors: u128, bases: u64) -> usize {
-        self.0.partition_point(|&most| errors <= u128::from(most) * u128::from(bases))
+        // errors ≤ most × bases, without a wide product for each step.
+        let mean = match u64::try_from(errors) {
+            Ok(errors) => errors.div_ceil(bases.max(1)),
+            Err(_wide) => u64::try_from(errors.div_ceil(u128::from(bases.max(1)))).unwrap_or(u64::MAX),
+        };
+        self.0.partition_point(|&most| mean <= most)
     }
 }
 
@@ -110,14 +115,14 @@ mod tests {
 
     #[test]
     fn encodings_are_told_apart_by_their_bytes() {
-        for (lowest, highest, expected) in [
-            (255, 0, "none: there are no qualities"),
-            (33, 73, "Sanger / Illumina 1.8+ (phred33)"),
-            (59, 104, "Solexa (offset 64)"),
-            (66, 104, "Illumina 1.3 to 1.7 (phred64)"),
-            (64, 74, "unclear, read as Sanger / Illumina 1.8+ (phred33)"),
+        for (bytes, expected) in [
+            (None, "none: there are no qualities"),
+            (Some((33, 73)), "Sanger / Illumina 1.8+ (phred33)"),
+            (Some((59, 104)), "Solexa (offset 64)"),
+            (Some((66, 104)), "Illumina 1.3 to 1.7 (phred64)"),
+            (Some((64, 74)), "unclear, read as Sanger / Illumina 1.8+ (phred33)"),
         ] {
-            assert_eq!(guess(lowest, highest), expected, "{lowest}..={highest}");
+            assert_eq!(guess(bytes), expected, "{bytes:?}");
         }
     }
 

@@ -86,7 +86,7 @@ impl Summary {
             quality_mean: mean_error_score(&scores),
             gc_percent: percent(c + g, lengths.bases),
             n_percent: percent(n, lengths.bases),
-            encoding_guess: quality::guess(tally.lowest_byte, tally.highest_byte).to_owned(),
+            encoding_guess: quality::guess(tally.quality_bytes()).to_owned(),
         }
     }
 

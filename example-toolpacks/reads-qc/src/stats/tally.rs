@@ -4,12 +4,18 @@ use super::bins::{self, EXACT};
 use super::lengths::Lengths;
 use super::quality::{Encoding, Errors, Thresholds};
 use crate::fastq::{Chunks, Damage, Records, Visitor, length};
+use crate::lanes::{self, Block, LANES};
 
 /// The bases that are counted by position: A, C, G, T or U, N.
 pub const BASES: usize = 5;
 
 /// Records after which the counters of bytes are emptied into those that cannot overflow.
 const BYTE_COUNTER_RECORDS: u8 = 255;
+
+/// Bytes that lanes of a byte can count.
+const LANE_BYTES_MAX: usize = 255 * LANES;
+
+const _: () = assert!(EXACT <= LANE_BYTES_MAX && EXACT.is_multiple_of(LANES));
 
 /// Qualities in one position's histogram: a byte without its highest bit.
 type Row<T> = [T; 128];
@@ -28,12 +34,10 @@ pub struct Tally {
     recent_bases: u64,
     /// By position bin, then base.
     bases: Vec<[u64; BASES]>,
-    /// By base, then exact position: counted a vector of positions at a time.
-    recent_exact: [Vec<u8>; BASES],
+    /// By block of exact positions, base, lane: counted a block at a time.
+    recent_exact: Vec<[Block; BASES]>,
     recent_records: u8,
     pub gaps: u64,
-    pub lowest_byte: u8,
-    pub highest_byte: u8,
     /// Reads by the whole score of their mean error.
     pub read_scores: [u64; 94],
     /// Reads by their percentage of G and C, rounded down.
@@ -45,21 +49,16 @@ pub struct Tally {
 impl Visitor for Tally {
     #[inline]
     fn sequence(&mut self, at: u64, piece: &[u8]) {
-        // Adding 0 or 1 for each byte, without a branch, becomes SIMD.
-        self.gc_of_read += count(piece, |byte| matches!(byte & 0xDF, b'G' | b'C'));
-        self.gaps += count(piece, |byte| matches!(byte, b'-' | b'.'));
-
         let index = usize::try_from(at).unwrap_or(usize::MAX);
-        let room = EXACT.saturating_sub(index).min(piece.len());
-        let (exact, mut wide) = piece.split_at(room);
-        if room > 0 {
+        let (exact, mut wide) = piece.split_at(EXACT.saturating_sub(index).min(piece.len()));
+        if !exact.is_empty() {
             self.count_exact(index, exact);
         }
         let mut position = at + length(exact);
         while !wide.is_empty() {
             let bin = bins::of(position);
             let (here, rest) = split(wide, bins::first(bin + 1) - position);
-            self.count_wide(bin, here);
+            here.chunks(LANE_BYTES_MAX).for_each(|part| self.count_wide(bin, part));
             position += length(here);
             wide = rest;
         }
@@ -67,9 +66,6 @@ impl Visitor for Tally {
 
     #[inline]
     fn quality(&mut self, at: u64, piece: &[u8]) {
-        let (lowest, highest) = piece.iter().fold((u8::MAX, 0), |(l, h), &byte| (byte.min(l), byte.max(h)));
-        self.lowest_byte = self.lowest_byte.min(lowest);
-        self.highest_byte = self.highest_byte.max(highest);
         self.recent_bases += length(piece);
         if self.recent_bases > u64::from(u32::MAX) {
             self.flush_quality();
@@ -115,11 +111,9 @@ impl Tally {
             recent_quality: Vec::new(),
             recent_bases: 0,
             bases: Vec::new(),
-            recent_exact: std::array::from_fn(|_| vec![0; EXACT]),
+            recent_exact: vec![[[0; LANES]; BASES]; EXACT / LANES],
             recent_records: 0,
             gaps: 0,
-            lowest_byte: u8::MAX,
-            highest_byte: 0,
             read_scores: [0; 94],
             read_gc: [0; 101],
             gc_of_read: 0,
@@ -160,10 +154,15 @@ impl Tally {
             row.iter_mut().zip(more).for_each(|(count, more)| *count += more);
         }
         self.gaps += other.gaps;
-        self.lowest_byte = self.lowest_byte.min(other.lowest_byte);
-        self.highest_byte = self.highest_byte.max(other.highest_byte);
         self.read_scores.iter_mut().zip(other.read_scores).for_each(|(count, more)| *count += more);
         self.read_gc.iter_mut().zip(other.read_gc).for_each(|(count, more)| *count += more);
+    }
+
+    /// The lowest and the highest quality byte, if there is one.
+    pub fn quality_bytes(&self) -> Option<(u8, u8)> {
+        let occurs =
+            |byte: &u8| self.quality.iter().any(|row| row.get(usize::from(*byte)).is_some_and(|&n| n > 0));
+        Some(((0..128).find(occurs)?, (0..128).rfind(occurs)?))
     }
 
     /// Each position bin's scores: how many bases have each, from 0.
@@ -195,25 +194,35 @@ impl Tally {
 
     #[inline]
     fn count_exact(&mut self, index: usize, piece: &[u8]) {
-        let [a, c, g, t, n] = &mut self.recent_exact;
-        count_at(a, index, piece, |byte| byte & 0xDF == b'A');
-        count_at(c, index, piece, |byte| byte & 0xDF == b'C');
-        count_at(g, index, piece, |byte| byte & 0xDF == b'G');
-        count_at(t, index, piece, |byte| byte & 0xDE == b'T');
-        count_at(n, index, piece, |byte| byte & 0xDF == b'N');
+        let (mut gc, mut gap) = ([0; LANES], [0; LANES]);
+        let mut rows = self.recent_exact.get_mut(index / LANES..).unwrap_or_default().iter_mut();
+        lanes::blocks_from(index, piece, |block| {
+            if let Some(counters) = rows.next() {
+                tally_bases(counters, block);
+            }
+            lanes::tally(&mut gc, block, is_gc);
+            lanes::tally(&mut gap, block, is_gap);
+        });
+        self.gc_of_read += lanes::sum(&gc);
+        self.gaps += lanes::sum(&gap);
     }
 
     fn count_wide(&mut self, bin: usize, piece: &[u8]) {
         if self.bases.len() <= bin {
             self.bases.resize(bin + 1, [0; BASES]);
         }
-        if let Some([a, c, g, t, n]) = self.bases.get_mut(bin) {
-            *a += count(piece, |byte| byte & 0xDF == b'A');
-            *c += count(piece, |byte| byte & 0xDF == b'C');
-            *g += count(piece, |byte| byte & 0xDF == b'G');
-            *t += count(piece, |byte| byte & 0xDE == b'T');
-            *n += count(piece, |byte| byte & 0xDF == b'N');
+        let mut found = [[0; LANES]; BASES];
+        let mut gap = [0; LANES];
+        lanes::blocks(piece, |block| {
+            tally_bases(&mut found, block);
+            lanes::tally(&mut gap, block, is_gap);
+        });
+        let [a, c, g, t, n] = found.map(|counters| lanes::sum(&counters));
+        if let Some(row) = self.bases.get_mut(bin) {
+            row.iter_mut().zip([a, c, g, t, n]).for_each(|(count, more)| *count += more);
         }
+        self.gc_of_read += c + g;
+        self.gaps += lanes::sum(&gap);
     }
 
     #[inline]
@@ -231,10 +240,12 @@ impl Tally {
     fn flush_exact(&mut self) {
         let rows = self.bases.len().max(self.recent_quality.len().min(EXACT));
         self.bases.resize(rows, [0; BASES]);
-        for (base, counters) in self.recent_exact.iter_mut().enumerate() {
-            for (row, counter) in self.bases.iter_mut().zip(counters) {
-                if let Some(count) = row.get_mut(base) {
-                    *count += u64::from(std::mem::take(counter));
+        for (rows, block) in self.bases.chunks_mut(LANES).zip(&mut self.recent_exact) {
+            for (base, counters) in block.iter_mut().enumerate() {
+                for (row, counter) in rows.iter_mut().zip(counters) {
+                    if let Some(count) = row.get_mut(base) {
+                        *count += u64::from(std::mem::take(counter));
+                    }
                 }
             }
         }
@@ -269,18 +280,25 @@ fn split(piece: &[u8], at: u64) -> (&[u8], &[u8]) {
     piece.split_at(usize::try_from(at).unwrap_or(usize::MAX).min(piece.len()))
 }
 
-/// Counts bytes, in lanes of a byte: 255 at a time cannot overflow.
-#[inline]
-fn count(piece: &[u8], counts: impl Fn(u8) -> bool) -> u64 {
-    let lanes = |part: &[u8]| part.iter().fold(0_u8, |sum, &byte| sum.wrapping_add(u8::from(counts(byte))));
-    piece.chunks(usize::from(u8::MAX)).map(|part| u64::from(lanes(part))).sum()
+#[inline(always)]
+fn tally_bases(counters: &mut [Block; BASES], block: &Block) {
+    let [a, c, g, t, n] = counters;
+    lanes::tally(a, block, |byte| byte & 0xDF == b'A');
+    lanes::tally(c, block, |byte| byte & 0xDF == b'C');
+    lanes::tally(g, block, |byte| byte & 0xDF == b'G');
+    lanes::tally(t, block, is_t);
+    lanes::tally(n, block, |byte| byte & 0xDF == b'N');
 }
 
-/// Counts bytes by position.
-#[inline]
-fn count_at(counters: &mut [u8], index: usize, piece: &[u8], counts: impl Fn(u8) -> bool) {
-    let counters = counters.get_mut(index..).unwrap_or_default();
-    for (counter, &byte) in counters.iter_mut().zip(piece) {
-        *counter = counter.wrapping_add(u8::from(counts(byte)));
-    }
+/// T or U.
+fn is_t(byte: u8) -> bool {
+    byte & 0xDE == b'T'
+}
+
+fn is_gc(byte: u8) -> bool {
+    byte & 0xDF == b'G' || byte & 0xDF == b'C'
+}
+
+fn is_gap(byte: u8) -> bool {
+    byte == b'-' || byte == b'.'
 }
