@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use helix_ids::ProjectId;
 use helix_ids::text::escaped_line;
+use helix_ids::{Digest, ProjectId};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -170,6 +170,8 @@ impl Host {
     /// Makes the rest of the host what the policy in force says.
     async fn load_policy(&self) {
         let policy = self.policy();
+        let is_allowed = |component: &Digest| policy.admit_component(component).is_ok();
+        self.runs.cancel_queued(is_allowed, "the policy, which no longer allows the component");
         for project in policy.projects() {
             if let Err(error) = self.ledger.ensure_project(project.id, &project.name).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "a project could not be written");

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use helix_ids::text::escaped_line;
 use helix_ids::{Digest, ToolName, ToolpackName};
 use serde_json::Value;
 use tokio::sync::{Mutex, watch};
@@ -18,6 +19,9 @@ use crate::contract;
 use crate::ledger::Ledger;
 use crate::policy::{Policy, Serve};
 use crate::sandbox::{Compiled, Sandbox};
+
+/// Longest reason that is kept of why a toolpack is refused.
+const MESSAGE_BYTES_MAX: usize = 2 * 1024;
 
 /// The toolpacks of a home, loaded again when the policy changes.
 #[derive(Debug)]
@@ -176,8 +180,30 @@ impl State {
     }
 
     fn refuse(&mut self, refused: Refused) {
+        // It may quote the component: names of imports and functions are its author's words.
+        let refused = Refused { message: escaped_line(&refused.message, MESSAGE_BYTES_MAX), ..refused };
         let Refused { digest, name, code, message } = &refused;
         tracing::warn!(%digest, %name, code, message, "a toolpack is refused");
         self.refused.push(refused);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_one_short_line_whatever_the_component_is_called() {
+        let mut state = State::default();
+        let name = format!("\u{1b}[2J\nINFO all is well\u{202e}{}", "x".repeat(1 << 20));
+        state.refuse(Refused {
+            digest: Digest::of(b"component"),
+            name: "evil".parse().unwrap(),
+            code: "import_not_allowed",
+            message: format!("imports {name}"),
+        });
+        let message = &state.refused.first().unwrap().message;
+        assert!(message.starts_with("imports \\u{1b}[2J INFO all is well\\u{202e}xxx"), "{message}");
+        assert!(message.len() < 3 * 1024 && !message.chars().any(char::is_control));
     }
 }

@@ -15,6 +15,8 @@ use anyhow::{Context as _, anyhow, ensure};
 use rustix::fs::{FlockOperation, OFlags};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::output::Told;
+
 /// Longest path that fits into a socket's address.
 const SOCKET_PATH_MAX: usize = 107;
 
@@ -57,7 +59,9 @@ impl Home {
             Err(error) => {
                 let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
                 ensure!(!is_link, "the home {} is a symlink: name the folder itself", path.display());
-                return Err(error).with_context(|| format!("cannot open the home {}", path.display()));
+                let message =
+                    format!("cannot open the home {}: {error}; --home names another", path.display());
+                return Err(Told::arguments(message));
             }
         };
         check(path, &folder)?;
@@ -72,17 +76,20 @@ impl Home {
         if let Some(home) = Self::open(path)? {
             return Ok(home);
         }
-        let cannot = || format!("cannot make the home {}", path.display());
+        let cannot = |error: io::Error| {
+            let message = format!("cannot make the home {}: {error}; --home names another", path.display());
+            Told::arguments(message)
+        };
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).with_context(cannot)?;
+            fs::create_dir_all(parent).map_err(cannot)?;
         }
         match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => {}
             // Somebody was faster; whether it is good is checked below.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(cannot),
+            Err(error) => return Err(cannot(error)),
         }
-        Self::open(path)?.with_context(cannot)
+        Self::open(path)?.ok_or_else(|| cannot(io::ErrorKind::NotFound.into()))
     }
 
     /// Makes a folder in the home, ours alone.

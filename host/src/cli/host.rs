@@ -60,7 +60,11 @@ pub async fn run(args: &HostArgs, settings: &Settings) -> anyhow::Result<ExitCod
     let lock = match home.lock()? {
         Locked::Ours(lock) => lock,
         Locked::Theirs => {
-            bail!(Told::error(EXIT_BUSY, format!("another host owns {}", home.path().display())))
+            let home = home.path().display();
+            bail!(Told::error(
+                EXIT_BUSY,
+                format!("another host owns {home}; `helixmcp doctor` shows its pid")
+            ))
         }
     };
     // Registered first, so that a signal while the home opens is not lost.

@@ -8,14 +8,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
 use super::client_config;
 use super::home::Home;
-use super::output;
 use super::settings::Settings;
+use super::{output, policy as policy_commands};
 use crate::policy::{Policy, edit};
 
 /// The one project of a new policy.
@@ -74,11 +74,7 @@ pub fn run(args: &InitArgs, settings: &Settings, out: &mut dyn Write) -> anyhow:
 
 /// The folder that was named, which must be there; else our own, which is made.
 fn import_root(args: &InitArgs, home: &Home) -> anyhow::Result<PathBuf> {
-    let Some(named) = &args.import_root else { return home.folder("import") };
-    let path =
-        named.canonicalize().with_context(|| format!("cannot use the import root {}", named.display()))?;
-    ensure!(path.is_dir(), "the import root {} is no folder", path.display());
-    Ok(path)
+    args.import_root.as_deref().map_or_else(|| home.folder("import"), policy_commands::folder)
 }
 
 /// Writes the starter; `false` if there is a policy already, which is then checked.

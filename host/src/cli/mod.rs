@@ -69,7 +69,7 @@ enum Command {
     /// List, show, explain, wait for, retry and cancel runs
     #[command(subcommand)]
     Runs(runs::RunsCommand),
-    /// Check every stored byte and record
+    /// Check the records, and that every stored object is there; --deep hashes each of them
     Fsck(fsck::FsckCommand),
     /// Say what works here, what does not, and which command would fix it
     Doctor,

@@ -103,7 +103,7 @@ fn init(args: &InitArgs, settings: &Settings, out: &mut dyn Write) -> anyhow::Re
 }
 
 /// A folder that is there, under its true name: a policy's roots hold no links.
-fn folder(path: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn folder(path: &Path) -> anyhow::Result<PathBuf> {
     match path.canonicalize() {
         Ok(path) if path.is_dir() => Ok(path),
         Ok(path) => Err(Told::arguments(format!("{} is no folder", path.display()))),

@@ -25,8 +25,8 @@ pub(super) const WAIT_SECONDS: u32 = 600;
 #[command(after_help = "\
 Examples:
   helixmcp run fastq_stats reads=r1.fastq.gz reads=r2.fastq.gz
-  helixmcp run fastq_filter reads=art_4JM8CZP8W8Z52Q94G9GZ9DKGEG min_quality=20
-  helixmcp run fastq_filter reads=r1.fastq.gz options:='{\"seed\": 7}' --dry-run")]
+  helixmcp run fastq_filter reads=art_4JM8CZP8W8Z52Q94G9GZ9DKGEG min_mean_quality=20
+  helixmcp run fastq_filter reads=r1.fastq.gz sample_number:=1000 seed:=7 --dry-run")]
 pub struct RunArgs {
     /// The tool, as `helixmcp toolpack list` names it
     tool: String,
@@ -136,6 +136,12 @@ fn standing(answer: &Value) -> String {
         |pointer: &str| output::visible(answer.pointer(pointer).and_then(Value::as_str).unwrap_or_default());
     let (status, run) = (text("/status"), text("/run_id"));
     let mut line = format!("{status} {run}").trim_end().to_owned();
+    line.push_str(match text("/plan/would").as_str() {
+        "would_replay" => ": the record has the answer, and nothing would run",
+        "would_join" => ": it is under way, and the call would wait for it",
+        "would_run" => ": it is new and would run",
+        _ => "",
+    });
     if answer.get("replayed").and_then(Value::as_bool) == Some(true) {
         line.push_str(" (from the record; nothing ran)");
     }
@@ -210,7 +216,8 @@ impl Calling<'_> {
         called.map_err(|error| match Told::from(error) {
             Told { code: EXIT_CANCELLED, .. } => Told::error(
                 EXIT_CANCELLED,
-                "you stopped waiting; what runs for long goes on, and `helixmcp runs list` shows it",
+                "you stopped waiting; a run younger than a minute whose id nobody was given is stopped too, \
+                 any other goes on: `helixmcp runs list` shows which",
             ),
             told => told.into(),
         })

@@ -14,17 +14,20 @@ const HOME_HELP: &str = "The folder that holds policy, ledger and artifacts [def
 
 const POLICY_HELP: &str = "The policy file [default: $HELIXMCP_POLICY, else policy.toml in the home]";
 
+/// A heading of their own, so that a command's own flags are not lost among them.
+const EVERYWHERE: &str = "With every command";
+
 /// The flags that every command has.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Globals {
     /// The folder that holds policy, ledger and artifacts
-    #[arg(long, global = true, value_name = "DIR", help = HOME_HELP)]
+    #[arg(long, global = true, value_name = "DIR", help = HOME_HELP, help_heading = EVERYWHERE)]
     pub home: Option<PathBuf>,
     /// The policy file
-    #[arg(long, global = true, value_name = "FILE", help = POLICY_HELP)]
+    #[arg(long, global = true, value_name = "FILE", help = POLICY_HELP, help_heading = EVERYWHERE)]
     pub policy: Option<PathBuf>,
     /// Print JSON instead of text and tables
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
 }
 

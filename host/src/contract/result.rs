@@ -1,5 +1,6 @@
 //! A guest's report, held to what its tool promised.
 
+use helix_ids::name::is_invisible;
 use serde_json::Value;
 
 use super::text::shown;
@@ -60,14 +61,31 @@ pub fn parse(tool: &Tool, text: &str) -> Result<Value, ReportError> {
     };
     let result = helix_ids::canonical::parse(text.as_bytes(), RESULT_BYTES_MAX)
         .map_err(|error| invalid(&error.to_string()))?;
+    if !is_visible(&result) {
+        return Err(invalid("holds characters that a person does not see"));
+    }
     match tool.schemas.result.validate(&result) {
         Ok(()) => Ok(result),
         Err(error) => Err(invalid(&format!("at `{}`: {}", error.instance_path(), error.masked()))),
     }
 }
 
+/// Whether a person sees all that programs and models will read. JSON keeps text as it is, and
+/// to escape it afterwards would break the schema's promise; so such a result is none.
+fn is_visible(value: &Value) -> bool {
+    let visible = |text: &str| text.chars().all(|c| matches!(c, '\n' | '\t') || !is_invisible(c));
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => visible(text),
+        Value::Array(items) => items.iter().all(is_visible),
+        Value::Object(members) => members.iter().all(|(key, value)| visible(key) && is_visible(value)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::fixtures;
     use super::*;
 
@@ -90,6 +108,21 @@ mod tests {
             let found = parse(&tool, text).map(|_| ()).map_err(|error| error.code);
             assert_eq!(found, expected, "{}", shown(text, 60));
         }
+    }
+
+    #[test]
+    fn a_result_holds_nothing_that_a_person_does_not_see() {
+        let note = |note: &str| json!({ "a": [{ "note": note }] });
+        for good in ["", "größer", "a\tb\n", "日本"] {
+            assert!(is_visible(&note(good)), "{good:?}");
+        }
+        for bad in ["\u{1b}[2J", "\u{9b}2J", "a\u{202e}b", "a\u{200b}b", "\u{e0041}", "\r"] {
+            assert!(!is_visible(&note(bad)), "{bad:?}");
+            assert!(!is_visible(&json!({ bad: 1 })), "{bad:?}");
+        }
+        let tool = fixtures::tool();
+        let refused = parse(&tool, "{\"reads\":1,\"note\":\"\u{202e}\"}").map_err(|error| error.message);
+        assert!(refused.unwrap_err().contains("does not see"));
     }
 
     #[test]

@@ -133,10 +133,11 @@ async fn begin(
     if let Some(what) = identity_break(run) {
         return Err(damaged(what));
     }
-    let now_ms = Ledger::now_ms();
+    // A short run is written when it has ended, so its time is the attempt's and not that of the commit.
+    let begun_ms = attempt.created_ms;
     let mut chain = Chain::find(connection, run.id.to_string()).await?;
-    if insert_run(connection, run, now_ms).await? {
-        chain.append(connection, now_ms, bodies::IDENTIFIED, &bodies::identified(run)).await?;
+    if insert_run(connection, run, begun_ms).await? {
+        chain.append(connection, begun_ms, bodies::IDENTIFIED, &bodies::identified(run)).await?;
     }
     sqlx::query("INSERT INTO policies (digest, text) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
         .bind(attempt.policy_file.to_string())

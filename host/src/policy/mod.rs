@@ -247,6 +247,11 @@ impl Policy {
         let advice = format!("projects: {}", names.join(" "));
         match (asked, self.projects.as_slice()) {
             (None, [only]) => Ok(only),
+            (None, []) => {
+                let message = "there is no project: the policy file is missing, or names none".to_owned();
+                let advice = "ask the operator; `helixmcp init` writes a policy with one".to_owned();
+                Err(Denial { advice, ..default_denial("project_required", message) })
+            }
             (None, _) => {
                 let message = "say which project: there is not exactly one".to_owned();
                 Err(Denial { advice, ..default_denial("project_required", message) })

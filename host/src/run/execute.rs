@@ -1,5 +1,6 @@
 //! Carries one job to its end: waits for its turn, runs the guest, harvests, concludes.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -8,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use helix_ids::ProjectId;
 use helix_ids::text::escaped_line;
+use serde_json::json;
 use tokio::sync::Semaphore;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::end::EndOutput;
 use super::flight::Flight;
@@ -16,9 +19,12 @@ use super::harvest::{self, Written};
 use super::record::Record;
 use super::{Effects, End, Guest, Job, failure, limits};
 use crate::artifacts::{ArtifactError, Incoming, Store};
-use crate::ledger::{LedgerError, Outcome, Used};
+use crate::ledger::{LedgerError, NewEvent, Outcome, Used};
 use crate::plan::Plan;
 use crate::sandbox::{GuestError, InputFile, RunEvents, RunOutcome};
+
+/// How often it is looked whether a guest leaves room on the disk.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(250);
 
 /// Longest text that a guest's progress shows.
 const PROGRESS_BYTES_MAX: usize = 200;
@@ -37,10 +43,28 @@ pub(super) async fn carry(
         Ok(ended) => ended,
         Err(error) => return ledger_fault(&error),
     };
-    let restored = expected.is_some_and(|before| is_same(&before, &outcome));
-    match record.conclude(&used, &outcome).await {
-        Ok(()) => End { restored, ..End::from(outcome) },
-        Err(error) => ledger_fault(&error),
+    if let Err(error) = record.conclude(&used, &outcome).await {
+        return ledger_fault(&error);
+    }
+    let differing = expected.map(|before| differing_roles(&before, &outcome));
+    if let Some(roles) = differing.as_ref().filter(|roles| !roles.is_empty()) {
+        tell_difference(&effects, &flight, roles).await;
+    }
+    let is_success = matches!(outcome, Outcome::Succeeded { .. });
+    let restored = is_success && differing.is_some_and(|roles| roles.is_empty());
+    End { restored, ..End::from(outcome) }
+}
+
+/// A run that came out otherwise when it was made again is what an auditor wants to hear of.
+async fn tell_difference(effects: &Effects, flight: &Flight, roles: &[String]) {
+    let event = NewEvent {
+        project: flight.project,
+        kind: "run_outputs_differ",
+        caller: flight.caller.clone(),
+        body: json!({ "run": flight.run, "roles": roles }),
+    };
+    if let Err(error) = effects.ledger.event(event).await {
+        tracing::error!(error = &error as &dyn std::error::Error, "a difference could not be recorded");
     }
 }
 
@@ -75,15 +99,16 @@ async fn attempt_it(
     let roles: Vec<String> = plan.outputs().iter().map(|output| output.role().to_string()).collect();
     let limits = limits::of_attempt(plan, guest);
     let running = effects.sandbox.run(&guest.component, &guest.record, &roles, inputs, &limits, &mut events);
-    let ran = while_writing(record, flight, running).await?;
+    let ran = while_writing(record, flight, while_room(&effects.store, running)).await?;
     let mut used = Used { wall_ms: millis(began.elapsed()), log: events.log, ..Used::default() };
     let outcome = match ran {
         Raced::Cancelled => return Ok(cancelled(flight, used)),
-        Raced::Done(Err(error)) => {
+        Raced::Done(Err(full)) => Outcome::Failed(failure::of_store(&full)),
+        Raced::Done(Ok(Err(error))) => {
             failure::count(&mut used, error.usage());
             Outcome::Failed(failure::of_guest(&error))
         }
-        Raced::Done(Ok(outcome)) => {
+        Raced::Done(Ok(Ok(outcome))) => {
             failure::count(&mut used, Some(&outcome.usage));
             let harvest = gather(effects, flight.project, plan, guest, outcome, events.files);
             match while_writing(record, flight, harvest).await? {
@@ -113,13 +138,14 @@ fn cancelled(flight: &Flight, used: Used) -> (Used, Outcome) {
     (used, Outcome::Cancelled { by: flight.cancelled_by() })
 }
 
-fn is_same(before: &[EndOutput], outcome: &Outcome) -> bool {
-    let Outcome::Succeeded { outputs, .. } = outcome else { return false };
-    before.len() == outputs.len()
-        && before
-            .iter()
-            .zip(outputs)
-            .all(|(a, b)| a.role == b.role && a.key == b.key && a.digest == b.artifact.digest)
+/// The roles whose outputs are not the ones that this run made before.
+fn differing_roles(before: &[EndOutput], outcome: &Outcome) -> Vec<String> {
+    let Outcome::Succeeded { outputs, .. } = outcome else { return Vec::new() };
+    let before = before.iter().map(|output| (&output.role, &output.key, output.digest));
+    let now = outputs.iter().map(|output| (&output.role, &output.key, output.artifact.digest));
+    let (before, now): (BTreeSet<_>, BTreeSet<_>) = (before.collect(), now.collect());
+    let roles: BTreeSet<String> = before.symmetric_difference(&now).map(|(role, ..)| role.to_string()).collect();
+    roles.into_iter().collect()
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -149,6 +175,21 @@ async fn while_writing<T>(
                 record.write().await?;
                 flight.written();
             }
+        }
+    }
+}
+
+/// Does `work` while the store has room. A guest may write more than is free, and several do so
+/// at once; below the floor the ledger itself could not write any more (invariant I-9).
+async fn while_room<T>(store: &Store, work: impl Future<Output = T>) -> Result<T, ArtifactError> {
+    let mut work = pin!(work);
+    let mut look = interval(LOOK_FOR_ROOM);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            _ = look.tick() => store.admit()?,
         }
     }
 }
@@ -207,5 +248,22 @@ impl GuestError {
             | Self::Limit { usage, .. } => Some(usage),
             Self::Fault { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn i9_a_guest_ends_when_the_disk_is_down_to_its_floor() {
+        let folder = tempfile::tempdir().unwrap();
+        let roomy = Store::open(&folder.path().join("roomy"), 0).unwrap();
+        assert_eq!(while_room(&roomy, async { 7 }).await.unwrap(), 7);
+
+        let full = Store::open(&folder.path().join("full"), u64::MAX).unwrap();
+        let endless = std::future::pending::<()>();
+        let ended = tokio::time::timeout(Duration::from_secs(60), while_room(&full, endless)).await;
+        assert!(matches!(ended, Ok(Err(ArtifactError::Full { .. }))), "{ended:?}");
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use helix_ids::{ProjectId, RunId};
+use helix_ids::{Digest, ProjectId, RunId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::End;
+use crate::ledger::NewRun;
 
 /// An attempt that nobody was told the id of is cancelled with its last waiter while it is
 /// younger than this. Clients give up after about a minute, and what has cost more than that is
@@ -24,6 +25,7 @@ const WRITE_AFTER: Duration = Duration::from_secs(1);
 pub struct Flight {
     pub run: RunId,
     pub project: ProjectId,
+    pub component: Digest,
     pub caller: String,
     began: Instant,
     shared: watch::Sender<Shared>,
@@ -68,11 +70,12 @@ pub enum Waited {
 }
 
 impl Flight {
-    pub(super) fn new(run: RunId, project: ProjectId, caller: String, resumed: bool) -> Self {
+    pub(super) fn new(run: &NewRun, caller: String, resumed: bool) -> Self {
         let shared = Shared { acknowledged: resumed, written: resumed, ..Shared::default() };
         Self {
-            run,
-            project,
+            run: run.id,
+            project: run.project,
+            component: run.component,
             caller,
             began: Instant::now(),
             shared: watch::Sender::new(shared),
@@ -142,6 +145,11 @@ impl Flight {
     /// Who asked it to stop.
     pub(super) fn cancelled_by(&self) -> String {
         self.shared.borrow().cancelled_by.clone().unwrap_or_else(|| "the host".to_owned())
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
     }
 
     /// Until somebody asks it to stop.

@@ -157,6 +157,14 @@ impl Runs {
         self.inner.flights().by_run.len()
     }
 
+    /// Cancels every run that still waits for its turn and whose component is not allowed any
+    /// more: when it was admitted, another policy was in force (invariant I-2).
+    pub fn cancel_queued(&self, is_allowed: impl Fn(&Digest) -> bool, by: &str) {
+        let flights: Vec<_> = self.inner.flights().by_run.values().cloned().collect();
+        let queued = flights.iter().filter(|flight| !flight.snapshot().running);
+        queued.filter(|flight| !is_allowed(&flight.component)).for_each(|flight| flight.cancel(by));
+    }
+
     /// Starts the job's run, or joins it: one execution, many waiters.
     ///
     /// # Errors
@@ -188,8 +196,7 @@ impl Runs {
                 .entry((caller.to_owned(), limits.concurrent_runs))
                 .or_insert_with(|| Arc::new(Semaphore::new(permits)));
             let turn = Arc::clone(turn);
-            let flight =
-                Arc::new(Flight::new(run, job.run.project, caller.to_owned(), job.resumed.is_some()));
+            let flight = Arc::new(Flight::new(&job.run, caller.to_owned(), job.resumed.is_some()));
             flights.by_run.insert(run, Arc::clone(&flight));
             (flight, turn)
         };
@@ -263,5 +270,54 @@ impl Drop for Landing {
     fn drop(&mut self) {
         self.forget();
         self.flight.end(End::fault("the task that carried this run died"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use helix_ids::{CanonicalJson, ProjectId, RunIdentity};
+    use serde_json::json;
+
+    use super::*;
+
+    fn flight(component: &Digest, params: u32) -> Arc<Flight> {
+        let (slice, envelope) = (json!({}), json!({ "params": params }));
+        let canonical = |value| CanonicalJson::of(value).unwrap();
+        let identity = RunIdentity::new(
+            "tool".parse().unwrap(),
+            "v1".parse().unwrap(),
+            &canonical(&slice),
+            &canonical(&envelope),
+        );
+        let run = NewRun {
+            id: identity.run_id(),
+            digest: identity.digest(),
+            project: ProjectId::from_digest(&Digest::of(b"project")),
+            tool: identity.tool.clone(),
+            contract: identity.contract.clone(),
+            component: *component,
+            params_hash: identity.params_hash,
+            policy_hash: identity.policy_hash,
+            envelope: envelope.to_string(),
+            slice: slice.to_string(),
+            inputs: Vec::new(),
+        };
+        Arc::new(Flight::new(&run, "uid:1".to_owned(), false))
+    }
+
+    #[tokio::test]
+    async fn i2_what_is_queued_does_not_start_once_its_component_is_denied() {
+        let (denied, allowed) = (Digest::of(b"denied"), Digest::of(b"allowed"));
+        let [queued, running, other] = [flight(&denied, 1), flight(&denied, 2), flight(&allowed, 3)];
+        running.running();
+        let runs = Runs::new(1);
+        for flight in [&queued, &running, &other] {
+            runs.inner.flights().by_run.insert(flight.run, Arc::clone(flight));
+        }
+        runs.cancel_queued(|component| *component == allowed, "the policy");
+
+        let is_cancelled = |flight: &Arc<Flight>| flight.is_cancelled();
+        assert_eq!([&queued, &running, &other].map(is_cancelled), [true, false, false]);
+        assert_eq!(queued.cancelled_by(), "the policy");
     }
 }

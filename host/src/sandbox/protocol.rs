@@ -15,6 +15,12 @@ use crate::contract::raw;
 /// could make the host allocate whatever it likes (invariant I-9).
 pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// What a line of log costs besides its text, so that empty lines have an end as well.
+pub const LOG_LINE_BYTES: u64 = 32;
+
+/// How serious a line of log is; a runner says nothing else.
+pub const LOG_LEVELS: [&str; 4] = ["debug", "info", "warning", "error"];
+
 /// Descriptors that travel in one message. The kernel's own limit is 253.
 pub const DESCRIPTORS_A_MESSAGE: usize = 200;
 

@@ -141,4 +141,5 @@ const METHODS: &str = "<footer><h2>How to read this</h2>\
 the halves. N50: reads of this length or longer hold half of all bases. Q20 and Q30: share of bases whose \
 chance to be wrong is at most 1 % and 0.1 %. Mean quality is the Phred score of the mean chance of error, \
 which is lower than the mean of the scores; a read's quality is that of its own mean. Along the read, the \
-first 512 positions are counted one by one and later ones in bins of growing width.</p></footer>";
+first 512 positions are counted one by one and later ones in bins of growing width. Where few reads are that \
+long, the lines jump; positions.tsv says how many bases stand behind each point.</p></footer>";

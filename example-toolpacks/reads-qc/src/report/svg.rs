@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use super::{Bar, short, ticks};
 use crate::stats::Position;
 
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 260.0;
-const LEFT: f64 = 56.0;
+// About the size at which a page shows two of them side by side, so that text keeps its size.
+const WIDTH: f64 = 540.0;
+const HEIGHT: f64 = 250.0;
+const LEFT: f64 = 58.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 44.0;
+const BOTTOM: f64 = 48.0;
 
 /// Axes with their ranges, and what was drawn on them.
 struct Plot {
@@ -78,7 +79,7 @@ impl Plot {
         svg.push_str(&self.body);
         for tick in ticks(self.x.0, self.x.1, 8.0) {
             let (x, text) = (self.at_x(tick), short(tick));
-            let (end, text_y) = (bottom + 4.0, bottom + 17.0);
+            let (end, text_y) = (bottom + 4.0, bottom + 18.0);
             write!(svg, r#"<line class="axis" x1="{x:.1}" y1="{bottom:.1}" x2="{x:.1}" y2="{end:.1}"/><text class="tick mid" x="{x:.1}" y="{text_y:.1}">{text}</text>"#).ok();
         }
         let (right, x_middle, y_middle) = (WIDTH - RIGHT, (LEFT + WIDTH - RIGHT) / 2.0, (TOP + bottom) / 2.0);

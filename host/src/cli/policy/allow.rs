@@ -11,7 +11,7 @@ use helix_ids::{Digest, ProjectName, ToolName};
 use serde_json::json;
 
 use super::look::{Looked, Looker};
-use crate::cli::output::{self, EXIT_DENIED, EXIT_FAULT, Told};
+use crate::cli::output::{self, EXIT_BUSY, EXIT_DENIED, EXIT_FAULT, Told};
 use crate::cli::{Settings, attach};
 use crate::policy::edit::{self, Allow};
 use crate::policy::{self, Change, Names, Policy, Serve};
@@ -56,6 +56,7 @@ pub(super) async fn run(
         writeln!(out, "nothing was changed")?;
         return Ok(ExitCode::from(EXIT_DENIED));
     }
+    unchanged(&settings.policy_file, &before)?;
     // The component first: a policy that names a file which is not there would offer nothing.
     keep(looker.toolpacks(), &found)?;
     replace(&settings.policy_file, edited.as_bytes())?;
@@ -86,6 +87,15 @@ fn not_denied(policy: &Policy, digest: &Digest) -> anyhow::Result<()> {
         }
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// A person reads for minutes. What was written meanwhile, perhaps a denial of this very
+/// component, must not be undone by an edit of the older text.
+fn unchanged(path: &Path, before: &Policy) -> anyhow::Result<()> {
+    if super::good(path)?.text() == before.text() {
+        return Ok(());
+    }
+    Err(Told::error(EXIT_BUSY, format!("{} was changed meanwhile: look again", path.display())))
 }
 
 fn entry(args: &AllowArgs, policy: &Policy, found: &Looked) -> anyhow::Result<Allow> {
@@ -173,4 +183,25 @@ fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     file.as_file().sync_all().with_context(cannot)?;
     file.persist(path).map_err(|error| error.error).with_context(cannot)?;
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).with_context(cannot)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test writes the policies that it compares")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_meanwhile_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.toml");
+        let text = edit::starter(&"demo".parse().unwrap(), None, None);
+        std::fs::write(&path, &text).unwrap();
+        let before = crate::cli::policy::good(&path).unwrap();
+        assert!(unchanged(&path, &before).is_ok());
+
+        std::fs::write(&path, format!("{text}\n# looked at, and denied\n")).unwrap();
+        let error = unchanged(&path, &before).unwrap_err();
+        assert!(error.to_string().contains("changed meanwhile"), "{error}");
+        assert_eq!(error.downcast_ref::<Told>().map(|told| told.code), Some(EXIT_BUSY));
+    }
 }

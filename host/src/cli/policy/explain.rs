@@ -72,9 +72,11 @@ async fn offering<'a>(
         return Ok(rule);
     }
     let looker = Looker::new(settings, policy)?;
+    let mut message = format!("no toolpack that policy offers has a tool {}", args.tool);
     for rule in candidates {
         // A denied component is not looked at, not even to explain.
         if policy.admit_component(&rule.digest).is_err() {
+            message.push_str(&format!("; {name} is denied: --toolpack {name} says why", name = rule.name));
             continue;
         }
         let found = looker.kept(&rule.digest).await?;
@@ -82,7 +84,6 @@ async fn offering<'a>(
             return Ok(rule);
         }
     }
-    let message = format!("no toolpack that policy offers has a tool {}", args.tool);
     Err(Told::error(EXIT_ARGUMENTS, message))
 }
 

@@ -46,7 +46,8 @@ pub struct NewArgs {
 pub fn run(args: &NewArgs, settings: &Settings, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let name = args.name.as_str();
     let folder = std::path::absolute(name)?;
-    fs::create_dir(&folder).map_err(|error| Told::arguments(format!("{}: {error}", folder.display())))?;
+    fs::create_dir(&folder)
+        .map_err(|error| Told::arguments(format!("cannot make the folder {}: {error}", folder.display())))?;
     let sdk = sdk(args.sdk.as_deref())?;
     for (file, template) in FILES {
         let path = folder.join(file);

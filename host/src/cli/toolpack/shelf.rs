@@ -64,7 +64,7 @@ impl Shelf {
         let cap = self.policy.compile.component_bytes.saturating_add(1);
         let mut bytes = Vec::new();
         let read = File::open(&file).and_then(|file| file.take(cap).read_to_end(&mut bytes));
-        read.with_context(|| format!("cannot read {}", file.display()))?;
+        read.map_err(|error| Told::arguments(format!("cannot read {}: {error}", file.display())))?;
         Ok(bytes)
     }
 }

@@ -17,8 +17,8 @@ use self::cache::{Cache, Key};
 use self::pool::Pool;
 use self::session::{Lost, Session};
 use super::protocol::{
-    CompileLimits, Done, Event, Failure, GuestLimits, HEAD_BYTES_MAX, InputSlot, Inspection, Limit, Ran,
-    Request, Usage, Verdict,
+    CompileLimits, Done, Event, Failure, GuestLimits, HEAD_BYTES_MAX, InputSlot, Inspection, LOG_LEVELS,
+    LOG_LINE_BYTES, Limit, Ran, Request, Usage, Verdict,
 };
 use crate::contract::raw;
 
@@ -333,16 +333,16 @@ async fn talk(
     events: &mut dyn RunEvents,
 ) -> Result<Done, Lost> {
     session.send(request, files).await?;
-    let (mut log_bytes, mut outputs) = most_said(request);
+    let mut most = MostSaid::of(request);
     loop {
         match session.next().await? {
             Event::Log { level, text } => {
-                log_bytes = log_bytes.checked_sub(text.len() as u64).ok_or(Lost::OutOfTurn)?;
-                events.log(&level, &text);
+                let level = most.log(&level, &text)?;
+                events.log(level, &text);
             }
             Event::Progress { done, total, text } => events.progress(done, total, &text),
             Event::Create { role, key } => {
-                outputs = outputs.checked_sub(1).ok_or(Lost::OutOfTurn)?;
+                most.output()?;
                 let file = events.create_output(&role, &key).map_err(Lost::Output)?;
                 session.send(&super::protocol::Created {}, &[file.as_fd()]).await?;
             }
@@ -352,16 +352,36 @@ async fn talk(
     }
 }
 
-/// Bytes of log and number of outputs that a runner may bring. It counts them itself; this holds
-/// for one that its guest has taken over (invariant I-9).
-fn most_said(request: &Request) -> (u64, u64) {
-    match request {
-        Request::Describe { limits } | Request::Plan { limits, .. } | Request::Run { limits, .. } => {
-            (limits.log_bytes, limits.outputs)
+/// What a runner may still bring. It counts for itself; this holds for one that its guest has
+/// taken over (invariant I-9).
+struct MostSaid {
+    log_bytes: u64,
+    outputs: u64,
+}
+
+impl MostSaid {
+    fn of(request: &Request) -> Self {
+        match request {
+            Request::Describe { limits } | Request::Plan { limits, .. } | Request::Run { limits, .. } => {
+                Self { log_bytes: limits.log_bytes, outputs: limits.outputs }
+            }
+            Request::Inspect { .. }
+            | Request::Compile { .. }
+            | Request::Check { .. }
+            | Request::Head { .. } => Self { log_bytes: 0, outputs: 0 },
         }
-        Request::Inspect { .. } | Request::Compile { .. } | Request::Check { .. } | Request::Head { .. } => {
-            (0, 0)
-        }
+    }
+
+    /// Counts a line as the runner counts it, and gives the level in our own words.
+    fn log(&mut self, level: &str, text: &str) -> Result<&'static str, Lost> {
+        let cost = LOG_LINE_BYTES.saturating_add(text.len() as u64);
+        self.log_bytes = self.log_bytes.checked_sub(cost).ok_or(Lost::OutOfTurn)?;
+        known(&LOG_LEVELS, level).ok_or(Lost::OutOfTurn)
+    }
+
+    fn output(&mut self) -> Result<(), Lost> {
+        self.outputs = self.outputs.checked_sub(1).ok_or(Lost::OutOfTurn)?;
+        Ok(())
     }
 }
 
@@ -468,4 +488,21 @@ const TRAP_CODES: [&str; 5] =
 
 fn known(codes: &[&'static str], code: &str) -> Option<&'static str> {
     codes.iter().copied().find(|known| *known == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i9_a_runner_that_was_taken_over_cannot_fill_the_log() {
+        let mut most = MostSaid { log_bytes: 3 * LOG_LINE_BYTES + 4, outputs: 1 };
+        assert_eq!(most.log("info", "four").unwrap(), "info");
+        // Lines without text have an end as well, and a level is no place for text.
+        assert!(most.log("info", "").is_ok());
+        assert!(most.log("\u{1b}[2J", "").is_err());
+        assert!(most.log("info", "").is_err());
+        assert!(most.output().is_ok());
+        assert!(most.output().is_err());
+    }
 }

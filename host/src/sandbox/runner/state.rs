@@ -17,7 +17,9 @@ use super::channel::Channel;
 use super::decode::{DecodeError, Decoder};
 use super::inspect::TABLE_ELEMENTS_MAX;
 use super::stop::{IMPORT_DURING_PLAN, IMPORT_MISUSE, Stop};
-use crate::sandbox::protocol::{Created, Event, GuestLimits, InputSlot, Limit, Usage, Written};
+use crate::sandbox::protocol::{
+    Created, Event, GuestLimits, InputSlot, LOG_LINE_BYTES, Limit, Usage, Written,
+};
 
 /// Most bytes that one read may ask for, as the contract says.
 pub const READ_BYTES_MAX: u32 = 1_048_576;
@@ -27,8 +29,6 @@ const DECODERS_MAX: usize = 64;
 const INSTANCES_MAX: usize = 128;
 /// Bytes gathered before an output's file is written to.
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
-/// What a line of log costs besides its text, so that empty lines have an end as well.
-const LINE_BYTES: u64 = 32;
 /// Longest line of log or progress; what is beyond is dropped and counted.
 const LINE_BYTES_MAX: usize = 16 * 1024;
 /// Progress is passed on at most this often. The guest cannot see whether it was.
@@ -404,7 +404,7 @@ impl State {
     pub fn log(&mut self, level: &str, mut text: String) -> Result<(), Stop> {
         let length = text.len() as u64;
         let kept = text.floor_char_boundary(LINE_BYTES_MAX);
-        let cost = kept as u64 + LINE_BYTES;
+        let cost = kept as u64 + LOG_LINE_BYTES;
         if self.usage.log_bytes + cost > self.limits.log_bytes {
             self.usage.log_bytes_dropped += length;
             return Ok(());

@@ -74,6 +74,9 @@ impl Stop {
             Err(error) => error,
         };
         let Some(trap) = error.downcast_ref::<Trap>().copied() else {
+            if is_machine(&error) {
+                return Self::fault("the engine", error.root_cause());
+            }
             let cause = error.root_cause().to_string();
             // The engine keeps this type to itself.
             if cause.contains("fuel allocated for hostcalls") {
@@ -106,6 +109,16 @@ impl Stop {
             Self::Fault(message) => return Err(message),
         })
     }
+}
+
+/// The machine had no memory for the guest, or no descriptor: nothing that follows from the run,
+/// so it must not become the answer that is given ever after.
+fn is_machine(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<rustix::io::Errno>()
+            || cause.is::<std::io::Error>()
+            || cause.is::<wasmtime::error::OutOfMemory>()
+    })
 }
 
 /// Traps that fused adapters raise for what the guest handed over.
@@ -142,4 +155,26 @@ fn cap(mut text: String) -> String {
         text.push('…');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i11_what_the_machine_lacks_is_never_an_answer() {
+        let errors = [
+            wasmtime::Error::from(rustix::io::Errno::NOMEM),
+            wasmtime::Error::from(rustix::io::Errno::NOMEM)
+                .context("mmap failed to reserve 0x100000000 bytes"),
+            wasmtime::Error::from(std::io::Error::from_raw_os_error(12)),
+        ];
+        for error in errors {
+            let stop = Stop::of(error);
+            assert!(matches!(stop, Stop::Fault(_)), "{stop:?}");
+            assert!(!stop.is_answer());
+        }
+        assert!(Stop::of(wasmtime::Error::msg("unknown handle index 7")).is_answer());
+        assert!(Stop::of(Stop::trap(GUEST_ABI, "misuse").into()).is_answer());
+    }
 }
