@@ -83,8 +83,8 @@ fn a_host_killed_at_any_moment_leaves_a_consistent_home() -> Result<()> {
 #[test]
 fn a_killed_runner_is_one_failed_attempt() -> Result<()> {
     let mut stage = patient()?;
-    let run = begun(&mut stage, 20_000)?;
-    let runner = newest_runner(&stage)?;
+    let run = begun(&mut stage, 500_000)?;
+    let runner = busiest_runner(&stage)?;
     ensure!(Command::new("kill").args(["-9", &runner]).status()?.success(), "no runner to kill");
 
     let reply = stage.client.call("run_wait", json!({"run_id": run, "wait_seconds": 60}))?;
@@ -112,11 +112,12 @@ fn run_cancel_stops_the_guest() -> Result<()> {
     stage.finish()
 }
 
-pub fn newest_runner(stage: &Stage) -> Result<String> {
+pub fn busiest_runner(stage: &Stage) -> Result<String> {
     wait::until(SOON, || busy_runners(stage).ok()?.pop()).context("no runner is at work")
 }
 
-/// Children of the host that have used the processor for a while: those with a guest at work.
+/// Children of the host that have used the processor for a while: those with a guest at work, the
+/// busiest last.
 pub fn busy_runners(stage: &Stage) -> Result<Vec<String>> {
     let host = stage.world.host_pid().context("no host")?.to_string();
     let mut found = Vec::new();
@@ -127,11 +128,11 @@ pub fn busy_runners(stage: &Stage) -> Result<Vec<String>> {
         let fields: Vec<&str> = fields.split(' ').collect();
         let ticks: u64 = fields.get(11).and_then(|ticks| ticks.parse().ok()).unwrap_or_default();
         if fields.get(1) == Some(&host.as_str()) && ticks > 20 && fields.first() != Some(&"Z") {
-            found.push(entry.file_name().to_string_lossy().into_owned());
+            found.push((ticks, entry.file_name().to_string_lossy().into_owned()));
         }
     }
     found.sort();
-    Ok(found)
+    Ok(found.into_iter().map(|(_, pid)| pid).collect())
 }
 
 /// What a crash left half written is gone after the next start.

@@ -48,8 +48,8 @@ fn i2_what_policy_no_longer_names_is_no_longer_offered() -> Result<()> {
 #[test]
 fn i3_a_runner_holds_nothing_ambient() -> Result<()> {
     let mut stage = crash::patient()?;
-    let run = crash::begun(&mut stage, 20_000)?;
-    let process = Path::new("/proc").join(crash::newest_runner(&stage)?);
+    let run = crash::begun(&mut stage, 500_000)?;
+    let process = Path::new("/proc").join(crash::busiest_runner(&stage)?);
 
     assert_eq!(fs::read_to_string(process.join("environ"))?, "");
     let home = stage.world.home();
