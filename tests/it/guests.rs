@@ -58,7 +58,8 @@ struct Source {
     /// WIT of a world of its own, between `(;@wit` and `;)`.
     wit: Option<String>,
     code: String,
-    is_module: bool,
+    /// What the code is, if not the body of the prelude's module: a section that is put beside it.
+    beside: Option<u8>,
 }
 
 impl Source {
@@ -70,13 +71,15 @@ impl Source {
             directives.push((key.to_owned(), value));
         }
         let wit = text.split_once("(;@wit").and_then(|(_, rest)| rest.split_once(";)"));
-        let is_module = text.lines().any(|line| line.starts_with("(module"));
+        let begins = |word| text.lines().any(|line| line.starts_with(word));
+        let module = begins("(module").then_some(CORE_MODULE_SECTION);
+        let beside = module.or(begins("(component").then_some(COMPONENT_SECTION));
         Ok(Self {
             toolpack: toolpack.to_owned(),
             directives,
             wit: wit.map(|(wit, _)| wit.to_owned()),
             code: text.to_owned(),
-            is_module,
+            beside,
         })
     }
 
@@ -98,8 +101,8 @@ impl Source {
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
         let mut encoder = ComponentEncoder::default().merge_imports_based_on_semver(false).module(&module)?;
         let mut component = encoder.encode()?;
-        if self.is_module {
-            append_section(&mut component, CORE_MODULE_SECTION, &wat::parse_str(&self.code)?)?;
+        if let Some(section) = self.beside {
+            append_section(&mut component, section, &wat::parse_str(&self.code)?)?;
         }
         if let Some(bytes) = self.number("custom-section-bytes") {
             let mut section = vec![4, b'j', b'u', b'n', b'k'];
@@ -138,7 +141,7 @@ impl Source {
 
     /// The whole core module as text.
     fn module(&self) -> Result<String> {
-        let own = if self.is_module { "" } else { self.code.as_str() };
+        let own = if self.beside.is_some() { "" } else { self.code.as_str() };
         let prelude = fs::read_to_string(folder("").join("prelude.wat"))?;
         let (imports, rest) = prelude.split_once(";;; end of imports\n").context("the prelude's parts")?;
         let mut text = format!("(module\n{imports}\n");
@@ -294,6 +297,7 @@ fn planned_input(role: &str) -> Val {
 
 const CUSTOM_SECTION: u8 = 0;
 const CORE_MODULE_SECTION: u8 = 1;
+const COMPONENT_SECTION: u8 = 4;
 
 fn append_section(component: &mut Vec<u8>, id: u8, body: &[u8]) -> Result<()> {
     component.push(id);

@@ -88,6 +88,11 @@ fn uses_gc() -> Result<()> {
 }
 
 #[test]
+fn uses_async() -> Result<()> {
+    refused("uses_async", "feature_not_allowed", &["async"])
+}
+
+#[test]
 fn uses_threads() -> Result<()> {
     refused("uses_threads", "feature_not_allowed", &["threads"])
 }
