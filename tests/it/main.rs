@@ -5,6 +5,7 @@ mod author;
 mod clients;
 mod crash;
 mod docs;
+mod eras;
 mod golden_path;
 mod guests;
 mod hostile;
