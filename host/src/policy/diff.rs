@@ -4,6 +4,7 @@
 //! listed digest, each listed tool and one that no list names.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use helix_ids::{Digest, ProjectName, ToolName, ToolpackName};
 
@@ -150,6 +151,13 @@ fn offers(old: &Policy, new: &Policy, changes: &mut Changes) {
     }
 }
 
+/// A root that moved is wider unless it moved further in.
+fn moved(changes: &mut Changes, what: &str, old: &Path, new: &Path) {
+    if old != new {
+        changes.push(!new.starts_with(old), format!("{what}: {} became {}", old.display(), new.display()));
+    }
+}
+
 fn import_roots(old: &Policy, new: &Policy, project: &Project, changes: &mut Changes) {
     let (before, after) = (old.import_roots(project), new.import_roots(project));
     let names: BTreeSet<_> = before.iter().chain(&after).map(|root| &root.name).collect();
@@ -159,11 +167,7 @@ fn import_roots(old: &Policy, new: &Policy, project: &Project, changes: &mut Cha
             |roots: &[&super::ImportRoot]| roots.iter().find(|root| root.name == *name).copied().cloned();
         match (find(&before), find(&after)) {
             (Some(old), Some(new)) => {
-                if old.path != new.path {
-                    let wider = !new.path.starts_with(&old.path);
-                    changes
-                        .push(wider, format!("{what}: {} became {}", old.path.display(), new.path.display()));
-                }
+                moved(changes, &what, &old.path, &new.path);
                 // No limit of its own is the widest.
                 let size = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
                 if old.max_file_bytes != new.max_file_bytes {
@@ -185,11 +189,7 @@ fn export_roots(old: &Policy, new: &Policy, project: &Project, changes: &mut Cha
             |roots: &[&super::ExportRoot]| roots.iter().find(|root| root.name == *name).copied().cloned();
         match (find(&before), find(&after)) {
             (Some(old), Some(new)) => {
-                if old.path != new.path {
-                    let wider = !new.path.starts_with(&old.path);
-                    changes
-                        .push(wider, format!("{what}: {} became {}", old.path.display(), new.path.display()));
-                }
+                moved(changes, &what, &old.path, &new.path);
                 changes.flag(&format!("{what}: overwrite"), old.overwrite, new.overwrite);
             }
             (old, new) => changes.flag(&what, old.is_some(), new.is_some()),
