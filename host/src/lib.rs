@@ -10,10 +10,10 @@ pub mod call; // The main path, on one screen; beside it what a caller does with
 pub mod catalog; // Which toolpacks exist, at which digest, offering which tools.
 pub mod cli; // Flags, environment and files become `Settings` once; one file a command.
 pub mod contract; // What a toolpack says of itself. Pure.
-pub mod ledger;
+pub mod ledger; // sqlx lives here and nowhere else.
 pub mod mcp; // The only module that knows MCP.
 pub mod plan; // Proposal → draft → plan; the only maker of a `Plan`. Pure.
 pub mod policy; // What an operator allows. Pure.
 pub mod query; // All that is only read for a caller.
 pub mod run; // Carries a plan to an end.
-pub mod sandbox; // wasmtime lives here, in a child process, and nowhere else. // sqlx lives here and nowhere else.
+pub mod sandbox; // Where guests run: starts runner processes and speaks to them.

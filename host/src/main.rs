@@ -5,7 +5,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Before anything else: a runner is started for each attempt, and must hold nothing.
     if std::env::args_os().nth(1).is_some_and(|command| command == "runner") {
-        return helixmcp::sandbox::runner::main();
+        return helix_runner::main();
     }
     helixmcp::cli::main()
 }

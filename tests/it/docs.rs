@@ -33,6 +33,7 @@ fn every_reason_code_is_documented() -> Result<()> {
     let documented = fs::read_to_string(root()?.join("docs/errors.md"))?;
     let mut codes = BTreeSet::new();
     collect(&root()?.join("host/src"), &mut codes)?;
+    collect(&root()?.join("runner/src"), &mut codes)?;
     assert!(codes.len() > 30, "only {} codes were found", codes.len());
     let missing: Vec<_> = codes.iter().filter(|code| !documented.contains(&format!("`{code}`"))).collect();
     assert!(missing.is_empty(), "docs/errors.md does not explain {missing:?}");
@@ -44,6 +45,7 @@ fn every_documented_code_exists() -> Result<()> {
     let documented = fs::read_to_string(root()?.join("docs/errors.md"))?;
     let mut source = String::new();
     read_all(&root()?.join("host/src"), &mut source)?;
+    read_all(&root()?.join("runner/src"), &mut source)?;
     let rows = documented.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let gone: Vec<&str> = rows.filter(|code| !source.contains(&format!("\"{code}\""))).collect();
     assert!(gone.is_empty(), "docs/errors.md explains what is not in the source: {gone:?}");

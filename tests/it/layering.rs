@@ -45,9 +45,9 @@ const CALL_FOR_QUERY: [&str; 9] =
 
 /// Crates with one door: (crate, the only folder or file that may name it).
 const DOORS: [(&str, &[&str]); 6] = [
-    ("wasmtime", &["sandbox"]),
-    ("wasmparser", &["sandbox"]),
-    ("libdeflater", &["sandbox"]),
+    ("helix_runner", &["sandbox", "contract", "main"]),
+    ("wasmtime", &[]),
+    ("wasmparser", &[]),
     ("sqlx", &["ledger"]),
     ("rmcp", &["mcp", "cli"]),
     ("clap", &["cli"]),

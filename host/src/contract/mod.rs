@@ -6,7 +6,7 @@
 pub mod arguments;
 mod difference;
 mod manifest;
-pub mod raw;
+
 pub mod result;
 pub mod schema;
 mod schema_rules;
@@ -19,6 +19,7 @@ use helix_ids::{ArtifactType, ContractVersion, ImageName, Label, PinnedImage, Ro
 use serde_json::Value;
 
 pub use arguments::{ArgumentError, Arguments, Samples};
+pub use helix_runner::raw;
 pub use manifest::ManifestError;
 pub use raw::{CheckLevel, Count};
 pub use result::{Report, ReportError};
@@ -91,14 +92,6 @@ impl Tool {
     #[must_use]
     pub fn output(&self, role: &str) -> Option<&DeclaredOutput> {
         self.outputs.iter().find(|output| output.role.as_str() == role)
-    }
-}
-
-impl Count {
-    /// Does `number` lie within?
-    #[must_use]
-    pub fn holds(self, number: usize) -> bool {
-        u32::try_from(number).is_ok_and(|number| (self.min..=self.max).contains(&number))
     }
 }
 

@@ -1,11 +1,8 @@
-//! Where guests run: `client` starts runner processes and speaks to them, `runner` is what runs
-//! in the child. `protocol` is the narrow border between the two halves.
-//!
-//! wasmtime, wasmparser and the decoders are used below here and nowhere else.
+//! Where guests run: `client` starts runner processes and speaks to them. What runs in the child
+//! is the crate `helix-runner`, whose `protocol` is the narrow border between the two.
 
 pub mod client;
-pub mod protocol;
-pub mod runner;
+pub mod profile;
 
 pub use client::{Compiled, GuestError, InputFile, LoadError, RunEvents, RunOutcome, Sandbox};
-pub mod profile;
+pub use helix_runner::protocol;

@@ -12,7 +12,7 @@ use wit_parser::{Resolve, SourceMap};
 
 use super::engine::FEATURES;
 use super::refusal::Refusal;
-use crate::sandbox::protocol::{CompileLimits, Inspection};
+use crate::protocol::{CompileLimits, Inspection};
 
 /// What a component may import: our interfaces, at the one version that this host speaks.
 /// `types` holds no function; the encoder names it because the others stand on its records.
@@ -326,11 +326,11 @@ fn check_interface(component: &[u8]) -> Result<(), Refusal> {
 
 /// The package's text, a file an interface, compiled in so that it is the one we were built with.
 const WIT: [(&str, &str); 5] = [
-    ("artifacts.wit", include_str!("../../../../wit/v1/artifacts.wit")),
-    ("log.wit", include_str!("../../../../wit/v1/log.wit")),
-    ("outputs.wit", include_str!("../../../../wit/v1/outputs.wit")),
-    ("types.wit", include_str!("../../../../wit/v1/types.wit")),
-    ("world.wit", include_str!("../../../../wit/v1/world.wit")),
+    ("artifacts.wit", include_str!("../../wit/v1/artifacts.wit")),
+    ("log.wit", include_str!("../../wit/v1/log.wit")),
+    ("outputs.wit", include_str!("../../wit/v1/outputs.wit")),
+    ("types.wit", include_str!("../../wit/v1/types.wit")),
+    ("world.wit", include_str!("../../wit/v1/world.wit")),
 ];
 
 fn too_complex(what: &str, found: u64, allowed: u64) -> Refusal {

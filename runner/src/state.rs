@@ -17,9 +17,7 @@ use super::channel::Channel;
 use super::decode::{DecodeError, Decoder};
 use super::inspect::TABLE_ELEMENTS_MAX;
 use super::stop::{IMPORT_DURING_PLAN, IMPORT_MISUSE, Stop};
-use crate::sandbox::protocol::{
-    Created, Event, GuestLimits, InputSlot, LOG_LINE_BYTES, Limit, Usage, Written,
-};
+use crate::protocol::{Created, Event, GuestLimits, InputSlot, LOG_LINE_BYTES, Limit, Usage, Written};
 
 /// Most bytes that one read may ask for, as the contract says.
 pub const READ_BYTES_MAX: u32 = 1_048_576;

@@ -13,7 +13,7 @@ use flate2::Crc;
 use helix_ids::ArtifactType;
 
 use super::decode::{DecodeError, Decoder};
-use crate::sandbox::protocol::Verdict;
+use crate::protocol::Verdict;
 
 /// Longest line of a FASTQ file. The longest reads known have some millions of bases.
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;

@@ -3,8 +3,8 @@
 use wasmtime::{Trap, WasmBacktrace};
 
 use super::decode::DecodeError;
-use crate::contract::raw::ToolError;
-use crate::sandbox::protocol::{Failure, Limit};
+use crate::protocol::{Failure, Limit};
+use crate::raw::ToolError;
 
 /// Longest message about a trap: function names in it are the guest's.
 const MESSAGE_BYTES_MAX: usize = 2048;

@@ -1,7 +1,7 @@
 //! The records of the WIT world as plain data: what a guest says, unchecked.
 //!
 //! They mirror `wit/v1/types.wit` field by field and travel between runner and host as JSON.
-//! Nothing past [`super::Manifest::parse`] and `plan::Draft::parse` uses them.
+//! In the host nothing past `contract::Manifest::parse` and `plan::Draft::parse` uses them.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,14 @@ use serde::{Deserialize, Serialize};
 pub struct Count {
     pub min: u32,
     pub max: u32,
+}
+
+impl Count {
+    /// Does `number` lie within?
+    #[must_use]
+    pub fn holds(self, number: usize) -> bool {
+        u32::try_from(number).is_ok_and(|number| (self.min..=self.max).contains(&number))
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Resource, Rlimit, Signal};
 
-use crate::sandbox::protocol::{CompileLimits, GuestLimits};
+use crate::protocol::{CompileLimits, GuestLimits};
 
 /// Memory of a runner beside its guest's: engine, decoders, buffers, stacks.
 const HOST_BYTES: u64 = 768 * 1024 * 1024;

@@ -9,7 +9,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::sandbox::protocol::{DESCRIPTORS_A_MESSAGE, DESCRIPTORS_MAX, FRAME_BYTES_MAX};
+use crate::protocol::{DESCRIPTORS_A_MESSAGE, DESCRIPTORS_MAX, FRAME_BYTES_MAX};
 
 /// One socket to the host.
 pub struct Channel {

@@ -5,7 +5,7 @@ use wasmtime::component::{HasSelf, Linker, Resource};
 
 use super::state::{Reader, State};
 use super::stop::Stop;
-use crate::contract::raw;
+use crate::raw;
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -13,8 +13,8 @@ mod bindings {
         world: "toolpack",
         imports: { default: trappable },
         with: {
-            "helix:toolpack/artifacts.reader": crate::sandbox::runner::state::Reader,
-            "helix:toolpack/outputs.writer": crate::sandbox::runner::v1::Writer,
+            "helix:toolpack/artifacts.reader": crate::state::Reader,
+            "helix:toolpack/outputs.writer": crate::v1::Writer,
         },
     });
 }

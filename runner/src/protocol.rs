@@ -9,7 +9,7 @@ use std::time::Duration;
 use helix_ids::ArtifactType;
 use serde::{Deserialize, Serialize};
 
-use crate::contract::raw;
+use crate::raw;
 
 /// Largest body of a frame. A runner may have been taken over by its guest: without this cap it
 /// could make the host allocate whatever it likes (invariant I-9).

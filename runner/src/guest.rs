@@ -13,8 +13,8 @@ use super::channel::Channel;
 use super::state::{Mode, State};
 use super::stop::{ANSWER_TOO_LARGE, GUEST_ABI, Stop};
 use super::v1;
-use crate::contract::raw;
-use crate::sandbox::protocol::{Done, GuestLimits, InputSlot, Ran, Usage};
+use crate::protocol::{Done, GuestLimits, InputSlot, Ran, Usage};
+use crate::raw;
 
 /// Largest answer of a guest, as JSON. A frame holds more, so that it never fails for its size.
 const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;

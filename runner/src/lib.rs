@@ -1,4 +1,8 @@
-//! The child's half: one request, one answer, and out.
+//! The sandbox's half in the child process: one request, one answer, and out. It is a crate of its
+//! own so that what compiles wasmtime's generics is not compiled again with every change of the host.
+//!
+//! wasmtime, wasmparser and the decoders are used here and nowhere else. What the host may know of it
+//! is [`protocol`], and [`raw`], the records that a guest fills.
 //!
 //! The process has an empty environment, `/` as its folder, and no descriptor but its socket and
 //! what comes over it (invariant I-3). It dies with the host, and never leaves a core.
@@ -11,6 +15,8 @@ mod engine;
 mod guest;
 mod inspect;
 mod process;
+pub mod protocol;
+pub mod raw;
 mod refusal;
 mod state;
 mod stop;
@@ -28,7 +34,7 @@ use wasmtime::Engine;
 use self::channel::Channel;
 use self::guest::Question;
 use self::refusal::Refusal;
-use crate::sandbox::protocol::{CompileLimits, Done, Event, GuestLimits, HEAD_BYTES_MAX, Request};
+use crate::protocol::{CompileLimits, Done, Event, GuestLimits, HEAD_BYTES_MAX, Request};
 
 pub use inspect::{EXPORTS, IMPORTS};
 
