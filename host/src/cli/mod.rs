@@ -1,6 +1,7 @@
 //! Flags, environment and files become [`Settings`] once; one file a command.
 
 pub mod artifact;
+mod assignment;
 pub mod attach;
 pub mod client_config;
 pub mod doctor;
