@@ -46,7 +46,15 @@ pub fn run(quick: bool) -> Result<()> {
         others.extend(["--skip", "author::", "--skip", "share::a_run_outlives"]);
     }
     suite("integration tests", &|| integration(&others));
-    suite("hostile guests and requests", &|| integration(&["hostile::"]));
+    // Named one by one: whoever reads the log sees which attacks were tried.
+    suite("hostile guests and requests", &|| {
+        let mut command = integration_command()?;
+        command.arg("hostile::");
+        counted(&mut command, &|line| {
+            let name = line.strip_prefix("test hostile::")?.split_once(" ... ")?;
+            Some(format!("  {:<6} {}", name.1, name.0))
+        })
+    });
     if !quick {
         suite("example toolpacks", &toolpack_tests);
         suite("oracle: seqkit", &|| integration(&["oracle::"]));
@@ -120,7 +128,7 @@ fn dependencies() -> Result<Count> {
 }
 
 fn unit_tests() -> Result<Count> {
-    counted(build::cargo()?.args([
+    quietly_counted(build::cargo()?.args([
         "test",
         "--release",
         "--locked",
@@ -130,7 +138,7 @@ fn unit_tests() -> Result<Count> {
         "helix-tests",
     ]))
     .and_then(|first| {
-        let own = counted(build::cargo()?.args([
+        let own = quietly_counted(build::cargo()?.args([
             "test",
             "--release",
             "--locked",
@@ -143,15 +151,24 @@ fn unit_tests() -> Result<Count> {
 }
 
 fn integration(filters: &[&str]) -> Result<Count> {
+    quietly_counted(integration_command()?.args(filters))
+}
+
+fn integration_command() -> Result<Command> {
     let mut command = build::cargo()?;
     command.args(["test", "--release", "--locked", "--package", "helix-tests", "--test", "it", "--"]);
-    counted(command.args(filters))
+    Ok(command)
 }
 
 /// Their pure parts natively, then their cases in the sandbox.
 fn toolpack_tests() -> Result<Count> {
-    let natively =
-        counted(in_toolpacks()?.args(["test", "--release", "--locked", "--no-fail-fast", "--workspace"]))?;
+    let natively = quietly_counted(in_toolpacks()?.args([
+        "test",
+        "--release",
+        "--locked",
+        "--no-fail-fast",
+        "--workspace",
+    ]))?;
     let mut sandboxed = Count::default();
     for name in build::toolpack_names()? {
         let mut command = Command::new(build::release_dir()?.join("helixmcp"));
@@ -177,8 +194,13 @@ impl Count {
     }
 }
 
-/// Runs `cargo test` and counts what the test binaries say of themselves.
-fn counted(command: &mut Command) -> Result<Count> {
+fn quietly_counted(command: &mut Command) -> Result<Count> {
+    counted(command, &|_line| None)
+}
+
+/// Runs `cargo test` and counts what the test binaries say of themselves; prints what `show` makes
+/// of a line.
+fn counted(command: &mut Command, show: &dyn Fn(&str) -> Option<String>) -> Result<Count> {
     let name = say::shown(command);
     say::line(&format!("  {name}"));
     // A failed test tells what was expected and what came; where it panicked is in its name.
@@ -191,6 +213,9 @@ fn counted(command: &mut Command) -> Result<Count> {
         let line = line?;
         if let Some(more) = parse_result(&line) {
             count = count.plus(more);
+        }
+        if let Some(shown) = show(&line) {
+            say::line(&shown);
         }
         output.push_str(&line);
         output.push('\n');
