@@ -12,6 +12,7 @@ mod hostile;
 mod invariants;
 mod layering;
 mod oracle;
+mod oracle_bam;
 mod replay;
 mod sandbox_client;
 mod share;

@@ -85,6 +85,16 @@ pub fn seqkit() -> Result<PathBuf> {
     Ok(debian("seqkit")?.join("usr/bin/seqkit"))
 }
 
+/// Debian packages that hold BAM files.
+pub const BAM_PACKAGES: [&str; 5] =
+    ["samtools-test", "htslib-test", "seqkit-examples", "vcfanno-examples", "bowtie2-examples"];
+
+/// samtools, the oracle of alignments: installed, for it needs libraries.
+#[must_use]
+pub fn samtools() -> PathBuf {
+    PathBuf::from("/usr/bin/samtools")
+}
+
 /// needletail's specimens: good and broken FASTQ and FASTA.
 ///
 /// # Errors

@@ -27,14 +27,26 @@ pub fn demo_reads() -> Result<()> {
     debian("seqkit-examples")
 }
 
-/// What the oracle test reads, and the oracle.
+/// What the oracle tests read, and the oracles.
 ///
 /// # Errors
 /// Something cannot be fetched.
 pub fn oracle() -> Result<()> {
     demo_reads()?;
     debian("seqkit")?;
-    specimens()
+    specimens()?;
+    alignments()
+}
+
+/// Alignments that others ship, and samtools.
+///
+/// # Errors
+/// Something cannot be fetched or installed.
+pub fn alignments() -> Result<()> {
+    for package in cache::BAM_PACKAGES {
+        debian(package)?;
+    }
+    machine::apt_install("the samtools oracle", &["samtools"], &cache::samtools())
 }
 
 /// Clients that others wrote.

@@ -41,7 +41,8 @@ pub fn run(quick: bool) -> Result<()> {
     suite("licences, sources, bans", &dependencies);
     suite("unit tests", &unit_tests);
     // These have suites of their own below; the two that take a minute are left out of the quick.
-    let mut others = vec!["--skip", "clients::", "--skip", "oracle::", "--skip", "hostile::"];
+    let mut others =
+        vec!["--skip", "clients::", "--skip", "oracle::", "--skip", "oracle_bam::", "--skip", "hostile::"];
     if quick {
         others.extend(["--skip", "author::", "--skip", "share::a_run_outlives"]);
     }
@@ -58,6 +59,7 @@ pub fn run(quick: bool) -> Result<()> {
     if !quick {
         suite("example toolpacks", &toolpack_tests);
         suite("oracle: seqkit", &|| integration(&["oracle::"]));
+        suite("oracle: samtools", &|| integration(&["oracle_bam::"]));
         suite("clients that others wrote", &|| integration(&["clients::"]));
     }
     say::heading("summary");
