@@ -3,7 +3,8 @@
 //! A line may be longer than memory: what it holds is handed on in pieces, as it comes. Damage is
 //! an error that names the record and the line, never a number that is quietly wrong. Accepted
 //! are LF and CRLF, a last line without its end, blank lines between records, and sequences and
-//! qualities that are wrapped over several lines.
+//! qualities that are wrapped over several lines. A header may hold any bytes but control
+//! characters.
 
 use std::fmt;
 use std::io;
@@ -59,6 +60,7 @@ pub struct Damage {
 pub enum What {
     NoHeader,
     LongHeader,
+    HeaderByte(u8),
     NoPlus,
     OtherName,
     Truncated,
@@ -74,6 +76,7 @@ impl fmt::Display for Damage {
         match self.what {
             What::NoHeader => f.write_str("a record begins with `@`, this line does not"),
             What::LongHeader => write!(f, "the header is longer than {HEADER_BYTES_MAX} bytes"),
+            What::HeaderByte(byte) => write!(f, "byte 0x{byte:02x} cannot stand in a header"),
             What::NoPlus => f.write_str("the next record begins before this one's `+` line"),
             What::OtherName => f.write_str("the `+` line names another read than the `@` line"),
             What::Truncated => f.write_str("the file ends within this record: it is truncated"),
@@ -154,6 +157,7 @@ impl<C: Chunks> Records<C> {
             if header.len() + piece.len() > HEADER_BYTES_MAX {
                 return Err(What::LongHeader);
             }
+            check_header(piece)?;
             header.extend_from_slice(piece);
             Ok(())
         })?;
@@ -302,6 +306,17 @@ pub fn length(piece: &[u8]) -> u64 {
 /// A letter's number, from 0 for A and a; more than 25 for anything else.
 fn letter(byte: u8) -> u8 {
     (byte | 0x20).wrapping_sub(b'a')
+}
+
+/// A control character in a header is no name's: where a stretch of a file was overwritten with
+/// zeros, line ends went with it, and a header that took them would hide the records between.
+#[inline]
+fn check_header(piece: &[u8]) -> Result<(), What> {
+    let control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    match piece.iter().copied().find(control) {
+        Some(byte) => Err(What::HeaderByte(byte)),
+        None => Ok(()),
+    }
 }
 
 #[inline]

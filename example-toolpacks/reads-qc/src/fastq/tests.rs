@@ -66,6 +66,9 @@ fn what_is_accepted() {
     ] {
         assert_eq!(read(text).as_ref(), Ok(&plain), "{text:?}");
     }
+    // Names are bytes, in whatever encoding.
+    let named = vec![("a\tgr\u{f6}\u{df}e".into(), "A".into(), "I".into())];
+    assert_eq!(read("@a\tgr\u{f6}\u{df}e\nA\n+\nI\n").as_ref(), Ok(&named));
     assert_eq!(read(""), Ok(vec![]));
     let empty_read = vec![("e".into(), String::new(), String::new())];
     for text in ["@e\n\n+\n\n", "@e\n\n+\n", "@e\n+\n\n", "@e\n\n+"] {
@@ -100,6 +103,10 @@ fn what_is_damage() {
             "record 2 (line 6): a record begins with `@`, this line does not",
         ),
         ("@e\n\n+\n@b\nAC\n+\nII\n", "record 1 (line 4): 0 bases, but 2 qualities"),
+        // Zeros where line ends were: the header would swallow a record.
+        ("@a\0\0\0\0\0\0\0\0\0@b\nAC\n+\nII\n", "record 1 (line 1): byte 0x00 cannot stand in a header"),
+        ("@a\rAC\r+\rII\r", "record 1 (line 1): byte 0x0d cannot stand in a header"),
+        ("@a\nAC\n+\0\nII\n", "record 1 (line 3): the `+` line names another read than the `@` line"),
     ];
     for (text, expected) in cases {
         let damage = read(text).expect_err(text);

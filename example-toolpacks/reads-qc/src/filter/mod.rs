@@ -14,6 +14,10 @@ use crate::stats::quality::{Encoding, Errors};
 use keep::{Keep, Reason, Sampler};
 use out::GzOutput;
 
+/// Most bases of a read that is filtered: it is gathered whole before it is kept or dropped. The
+/// longest reads known have some millions.
+const BASES_MAX: usize = 16 * 1024 * 1024;
+
 /// What a caller may set.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -175,12 +179,18 @@ pub struct Record {
 
 impl Visitor for Record {
     fn sequence(&mut self, _at: u64, piece: &[u8]) {
-        self.sequence.extend_from_slice(piece);
+        gather(&mut self.sequence, piece);
     }
 
     fn quality(&mut self, _at: u64, piece: &[u8]) {
-        self.quality.extend_from_slice(piece);
+        gather(&mut self.quality, piece);
     }
+}
+
+/// What is past the most that a read may have is not kept; [`File::next`] refuses the read.
+fn gather(line: &mut Vec<u8>, piece: &[u8]) {
+    let room = BASES_MAX.saturating_sub(line.len());
+    line.extend_from_slice(piece.get(..room).unwrap_or(piece));
 }
 
 impl File<'_> {
@@ -188,7 +198,12 @@ impl File<'_> {
         self.record.sequence.clear();
         self.record.quality.clear();
         let next = self.records.next(&mut self.record);
-        let there = next.map_err(|damage: Damage| self.input.invalid(damage.to_string()))?.is_some();
+        let bases = next.map_err(|damage: Damage| self.input.invalid(damage.to_string()))?;
+        if bases.is_some_and(|bases| bases > BASES_MAX as u64) {
+            let record = self.records.record();
+            return Err(self.input.invalid(format!("record {record} has more than {BASES_MAX} bases")));
+        }
+        let there = bases.is_some();
         if there {
             self.record.header.clear();
             self.record.header.extend_from_slice(self.records.header());
