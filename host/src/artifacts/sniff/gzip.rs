@@ -11,12 +11,22 @@ pub(super) fn is_gzip(head: &[u8]) -> bool {
     head.starts_with(b"\x1f\x8b\x08")
 }
 
-/// BGZF is gzip whose first extra field says `BC`, two bytes long.
+/// BGZF is gzip with an extra field `BC` of two bytes; others may stand before it.
 fn is_bgzf(head: &[u8]) -> bool {
     const EXTRA: u8 = 4;
-    is_gzip(head)
-        && head.get(3).is_some_and(|flags| flags & EXTRA != 0)
-        && head.get(12..16) == Some(b"BC\x02\x00")
+    if !is_gzip(head) || head.get(3).is_none_or(|flags| flags & EXTRA == 0) {
+        return false;
+    }
+    let length = head.get(10..).and_then(<[u8]>::first_chunk).map_or(0, |length| u16::from_le_bytes(*length));
+    let mut extra = head.get(12..12 + usize::from(length)).unwrap_or_default();
+    while let Some(([first, second, low, high], after)) = extra.split_first_chunk::<4>() {
+        let length = u16::from_le_bytes([*low, *high]);
+        if (*first, *second, length) == (b'B', b'C', 2) {
+            return after.len() >= 2;
+        }
+        extra = after.get(usize::from(length)..).unwrap_or_default();
+    }
+    false
 }
 
 /// What begins a format that is kept in BGZF.

@@ -21,6 +21,14 @@ fn bgzf(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// The same with another extra field before it.
+fn bgzf_behind_another_field(bytes: &[u8]) -> Vec<u8> {
+    let extra = b"XY\x03\x00abcBC\x02\x00\x00\x00".to_vec();
+    let mut encoder = flate2::GzBuilder::new().extra(extra).write(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 const FASTQ: &[u8] = b"@r1 x\nACGTN\n+\nIIII#\n@r2\nAC\n+r2\nII\n";
 const FASTA: &[u8] = b">chr1 x\nACGTNacgt\nAC\n>p\nMKV*\n";
 const SAM: &[u8] = b"@HD\tVN:1.6\n@SQ\tSN:c\tLN:9\n";
@@ -74,6 +82,9 @@ fn sequences() -> Vec<Case> {
         (ALIGNED.into(), "x", Sam),
         (bgzf(b"BAM\x01\0\0\0\0"), "x", Bam),
         (bgzf(b"BAM\x01\0\0\0\0"), "x.vcf.gz", Bam),
+        (bgzf(b"BAM\x01\0\0\0\0"), "x.fq.gz", Bam),
+        (bgzf_behind_another_field(b"BAM\x01\0\0\0\0"), "x", Bam),
+        ([gz(b""), gz(b""), gz(FASTQ)].concat(), "x", FastqGz),
         (gz(b"BAM\x01\0\0\0\0"), "x.bam", Unknown),
         (b"BAI\x01\0\0\0\0".into(), "x", Bai),
         (b"CRAM\x03\x00".into(), "x", Cram),
