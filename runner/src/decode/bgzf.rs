@@ -39,7 +39,7 @@ impl Decoder {
         if libdeflater::crc32(target) != crc {
             return Err(damaged(offset, "a BGZF block's checksum does not match"));
         }
-        self.ended_with_empty_block = size == 0;
+        self.more_must_follow = size > 0;
         self.source.consume(block_bytes);
         Ok(())
     }

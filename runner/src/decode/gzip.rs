@@ -7,6 +7,10 @@ use super::{CHUNK_BYTES, DecodeError, Decoder, State, bgzf, damaged};
 /// Longest gzip header: a name or comment has no length of its own.
 const HEADER_BYTES_MAX: usize = 128 * 1024;
 
+/// Room that a member's first step of decoding gets; each later one gets twice as much. Room is
+/// filled with zeros first, which a file of a million empty members must not pay for in full.
+const FIRST_ROOM_BYTES: usize = 4096;
+
 /// Bytes of checksum and length after each member.
 pub(super) const TRAILER_BYTES: usize = 8;
 
@@ -18,15 +22,17 @@ pub(super) struct Header {
 
 /// A member that is being inflated.
 pub(super) struct Member {
-    inflate: Decompress,
+    inflate: Box<Decompress>,
     crc: Crc,
     offset: u64,
+    /// How much room the next step of decoding gets.
+    room: usize,
 }
 
 impl Member {
     /// `offset` is where its header begins.
-    pub fn new(offset: u64) -> Self {
-        Self { inflate: Decompress::new(false), crc: Crc::new(), offset }
+    pub fn new(inflate: Box<Decompress>, offset: u64) -> Self {
+        Self { inflate, crc: Crc::new(), offset, room: FIRST_ROOM_BYTES }
     }
 }
 
@@ -37,7 +43,8 @@ impl Decoder {
         let input = self.source.fill(1)?;
         let (given, read, written) = (input.len(), member.inflate.total_in(), member.inflate.total_out());
         let before = out.len();
-        out.resize(CHUNK_BYTES, 0);
+        out.resize(CHUNK_BYTES.min(before + member.room), 0);
+        member.room = CHUNK_BYTES.min(2 * member.room);
         let target = out.get_mut(before..).unwrap_or_default();
         let status = member
             .inflate
@@ -58,7 +65,7 @@ impl Decoder {
     }
 
     fn end_member(&mut self) -> Result<(), DecodeError> {
-        let State::Inflating(member) = std::mem::replace(&mut self.state, State::Between) else {
+        let State::Inflating(mut member) = std::mem::replace(&mut self.state, State::Between) else {
             return Ok(());
         };
         let at = self.source.offset();
@@ -73,6 +80,8 @@ impl Decoder {
             return Err(damaged(member.offset, "a gzip member decodes to another length than it says"));
         }
         self.source.consume(TRAILER_BYTES);
+        member.inflate.reset(false);
+        self.inflate = Some(member.inflate);
         Ok(())
     }
 

@@ -33,7 +33,7 @@ pub fn file(bytes: &[u8]) -> File {
 }
 
 /// All bytes, or where and why decoding stopped.
-fn decode(bytes: &[u8]) -> Result<Vec<u8>, (u64, String)> {
+pub fn decode(bytes: &[u8]) -> Result<Vec<u8>, (u64, String)> {
     let mut decoder = Decoder::new(Arc::new(file(bytes)));
     let (mut whole, mut chunk) = (Vec::new(), Vec::new());
     loop {
