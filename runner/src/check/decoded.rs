@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::{Checked, ended};
-use crate::decode::Decoder;
+use crate::decode::{DecodeError, Decoder};
 
 /// Most bytes that a file may decode to while it is checked.
 const DECODED_BYTES_MAX: u64 = 1 << 40;
@@ -27,6 +27,21 @@ impl Decoded {
 
     pub fn of(file: File) -> Self {
         Self { decoder: Decoder::new(Arc::new(file)), chunk: Vec::new(), position: 0, offset: 0 }
+    }
+
+    /// Whether the file was compressed as BGZF, every member of it that was read so far.
+    pub fn all_bgzf(&self) -> bool {
+        self.decoder.all_bgzf()
+    }
+
+    /// Bytes that are there, `most` at most and one at least. The file's end is an error.
+    pub fn some(&mut self, most: u64) -> io::Result<&[u8]> {
+        let chunk = self.fill_buf()?;
+        if chunk.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        Ok(chunk.get(..most).unwrap_or(chunk))
     }
 
     pub fn each_chunk(&mut self, mut look: impl FnMut(&[u8], u64) -> Checked) -> Checked {
@@ -57,7 +72,7 @@ impl BufRead for Decoded {
         if self.position == self.chunk.len() {
             self.position = 0;
             if self.offset > DECODED_BYTES_MAX {
-                return Err(io::Error::other("the file decodes to more than a check reads"));
+                return Err(damage(0, "the file decodes to more than 1 TiB"));
             }
             self.decoder.next(&mut self.chunk).map_err(io::Error::other)?;
         }
@@ -68,4 +83,9 @@ impl BufRead for Decoded {
         self.position += count;
         self.offset += count as u64;
     }
+}
+
+/// What a part of a file is when it is not what it says, where only an [`io::Error`] can be given.
+pub(super) fn damage(offset: u64, reason: &'static str) -> io::Error {
+    io::Error::other(DecodeError::Damaged { offset, reason: reason.to_owned() })
 }

@@ -1,83 +1,97 @@
 //! FASTQ.
 
-use std::io::{BufRead, Read};
-
 use super::decoded::Decoded;
-use super::{Checked, Ended, bad, ended};
+use super::lines::{Lines, all, header, sequence};
+use super::{Checked, Ended, bad};
 
-/// Longest line of a FASTQ file. The longest reads known have some millions of bases.
-const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Longest header that is looked at; nothing else of a record is gathered.
+const HEADER_BYTES_MAX: usize = 65_536;
 
-/// FASTQ: four lines a record, `@` and `+` in their places, as many qualities as bases.
+/// FASTQ: `@` and `+` in their places, as many qualities as bases, and no byte where none can
+/// stand. Sequences and qualities may be wrapped over several lines, as they once were.
 pub(super) fn fastq(input: &mut Decoded) -> Checked {
     let mut lines = Lines::new(input);
+    let mut name = Vec::new();
     loop {
-        let offset = lines.offset;
-        if !lines.next()? {
-            return Ok(());
-        }
-        if lines.text().is_empty() {
-            return only_empty_lines(&mut lines);
-        }
-        if lines.text().first() != Some(&b'@') {
-            return Err(bad("a record does not begin with @", Some(offset)));
-        }
-        if !lines.next()? {
-            return Err(bad("the file ends within a record", Some(offset)));
-        }
-        let bases = lines.text().len();
-        if !lines.next()? || lines.text().first() != Some(&b'+') {
-            return Err(bad("a record's third line does not begin with +", Some(offset)));
-        }
-        let more = lines.next()?;
-        if !more && bases > 0 {
-            return Err(bad("the file ends within a record", Some(offset)));
-        }
-        if more && lines.text().len() != bases {
-            return Err(bad("a record has another number of qualities than of bases", Some(offset)));
+        let offset = lines.offset();
+        match lines.peek()? {
+            None => return Ok(()),
+            Some(b'@') => record(&mut lines, &mut name, offset)?,
+            Some(b'\n' | b'\r') => lines.line(|_| Err("a line end within a line"))?,
+            Some(_) => return Err(bad("a record does not begin with @", Some(offset))),
         }
     }
 }
 
-fn only_empty_lines(lines: &mut Lines<'_>) -> Checked {
+/// One record, from its header on; `offset` is where it begins.
+fn record(lines: &mut Lines<'_>, name: &mut Vec<u8>, offset: u64) -> Checked {
+    name.clear();
+    lines.line(|piece| {
+        header(piece)?;
+        if name.len() + piece.len() > HEADER_BYTES_MAX {
+            return Err("a header is longer than 64 KiB");
+        }
+        name.extend_from_slice(piece);
+        Ok(())
+    })?;
+    let bases = bases(lines, offset)?;
+    let mut seen = 0;
+    lines.line(|piece| {
+        let expected = name.get(seen..).unwrap_or_default();
+        // The first byte is `+` here and `@` there.
+        let same = match (seen, piece.split_first(), expected.split_first()) {
+            (0, Some((_, piece)), Some((_, expected))) => expected.starts_with(piece),
+            _ => expected.starts_with(piece),
+        };
+        seen += piece.len();
+        if same { Ok(()) } else { Err(OTHER_NAME) }
+    })?;
+    if seen > 1 && seen != name.len() {
+        return Err(bad(OTHER_NAME, Some(offset)));
+    }
+    qualities(lines, offset, bases)
+}
+
+const OTHER_NAME: &str = "a record's + line names another read than its @ line";
+
+fn bases(lines: &mut Lines<'_>, offset: u64) -> Result<u64, Ended> {
+    let mut bases = 0;
     loop {
-        let offset = lines.offset;
-        if !lines.next()? {
-            return Ok(());
+        match lines.peek()? {
+            Some(b'+') => return Ok(bases),
+            Some(b'@') => return Err(bad("a record's third line does not begin with +", Some(offset))),
+            Some(_) => {}
+            None => return Err(bad("the file ends within a record", Some(offset))),
         }
-        if !lines.text().is_empty() {
-            return Err(bad("an empty line stands between records", Some(offset)));
-        }
+        lines.line(|piece| {
+            bases += piece.len() as u64;
+            sequence(piece)
+        })?;
     }
 }
 
-/// Lines without their ends (LF or CRLF).
-struct Lines<'a> {
-    input: &'a mut Decoded,
-    line: Vec<u8>,
-    /// Of the next line.
-    offset: u64,
-}
-
-impl<'a> Lines<'a> {
-    fn new(input: &'a mut Decoded) -> Self {
-        Self { input, line: Vec::new(), offset: 0 }
-    }
-
-    fn next(&mut self) -> Result<bool, Ended> {
-        self.line.clear();
-        let read =
-            (&mut *self.input).take(LINE_BYTES_MAX).read_until(b'\n', &mut self.line).map_err(ended)?;
-        self.offset += read as u64;
-        if self.line.pop_if(|byte| *byte == b'\n').is_some() {
-            self.line.pop_if(|byte| *byte == b'\r');
-        } else if self.line.len() as u64 == LINE_BYTES_MAX {
-            return Err(bad("a line is longer than 64 MiB", Some(self.offset)));
+/// Lines are taken in until there are enough qualities; a line that is too short takes in the
+/// next record, and then the counts do not fit or the record after it has no header.
+fn qualities(lines: &mut Lines<'_>, offset: u64, bases: u64) -> Checked {
+    let mut qualities = 0;
+    loop {
+        if lines.peek()?.is_none() {
+            break;
         }
-        Ok(read > 0)
+        let before = qualities;
+        lines.line(|piece| {
+            qualities += piece.len() as u64;
+            all(piece, |byte| byte.is_ascii_graphic(), "a byte that cannot stand for a quality")
+        })?;
+        if qualities >= bases || before == qualities {
+            break;
+        }
     }
-
-    fn text(&self) -> &[u8] {
-        &self.line
+    match qualities {
+        0 if bases > 0 && lines.peek()?.is_none() => Err(bad("the file ends within a record", Some(offset))),
+        _ if qualities != bases => {
+            Err(bad("a record has another number of qualities than of bases", Some(offset)))
+        }
+        _ => Ok(()),
     }
 }

@@ -4,11 +4,14 @@
 //! reads every byte once and keeps none.
 
 mod bam;
+mod cram;
 mod decoded;
 mod fasta;
 mod fastq;
+mod lines;
 mod png;
 mod text;
+mod zip;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,11 +21,13 @@ use std::os::unix::fs::FileExt;
 use helix_ids::ArtifactType;
 
 use self::bam::bam;
+use self::cram::cram;
 use self::decoded::Decoded;
 use self::fasta::fasta;
 use self::fastq::fastq;
 use self::png::png;
 use self::text::{json, utf8};
+use self::zip::zip;
 use crate::decode::DecodeError;
 use crate::protocol::Verdict;
 
@@ -95,9 +100,9 @@ fn by_type(file: OwnedFd, artifact_type: ArtifactType) -> Checked {
         | T::Svg
         | T::Log => utf8(&mut Decoded::of(plain.0)),
         T::Bai => plain.magic(b"BAI\x01"),
-        T::Cram => plain.magic(b"CRAM"),
+        T::Cram => cram(&mut Decoded::of(plain.0)),
         T::Pdf => plain.magic(b"%PDF-"),
-        T::Zip => plain.magic(b"PK"),
+        T::Zip => zip(&plain),
         T::H5ad => plain.magic(b"\x89HDF\r\n\x1a\n"),
         T::Unknown => Ok(()),
     }
@@ -116,18 +121,35 @@ fn magic_then_all(input: &mut Decoded, magic: &[u8; 4]) -> Checked {
 struct Plain(File);
 
 impl Plain {
-    fn starts_with(&self, magic: &[u8]) -> Result<bool, Ended> {
-        let mut first = vec![0; magic.len()];
+    fn length(&self) -> Result<u64, Ended> {
+        self.0.metadata().map(|metadata| metadata.len()).map_err(|error| Ended::Fault(error.to_string()))
+    }
+
+    /// Fills `target` from `offset` on; how much there was.
+    fn read(&self, target: &mut [u8], offset: u64) -> Result<usize, Ended> {
         let mut filled = 0;
-        while filled < first.len() {
-            let space = first.get_mut(filled..).unwrap_or_default();
-            match self.0.read_at(space, filled as u64) {
-                Ok(0) => return Ok(false),
+        while filled < target.len() {
+            let space = target.get_mut(filled..).unwrap_or_default();
+            match self.0.read_at(space, offset.saturating_add(filled as u64)) {
+                Ok(0) => break,
                 Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Ended::Fault(error.to_string())),
             }
         }
-        Ok(first == magic)
+        Ok(filled)
+    }
+
+    /// Bytes that must be there.
+    fn exactly<const N: usize>(&self, offset: u64) -> Result<[u8; N], Ended> {
+        let mut bytes = [0; N];
+        let whole = self.read(&mut bytes, offset)? == N;
+        if whole { Ok(bytes) } else { Err(bad("the file ends within a part of it", Some(offset))) }
+    }
+
+    fn starts_with(&self, magic: &[u8]) -> Result<bool, Ended> {
+        let mut first = vec![0; magic.len()];
+        Ok(self.read(&mut first, 0)? == magic.len() && first == magic)
     }
 
     fn magic(&self, magic: &[u8]) -> Checked {

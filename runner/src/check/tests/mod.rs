@@ -1,3 +1,5 @@
+mod damage;
+
 use super::*;
 use flate2::Crc;
 
@@ -32,7 +34,7 @@ fn a_bam_file_is_whole_or_it_is_not() {
     let cases = [
         (bam_file(&[bam_record(1, 44)]), "a record names a reference sequence that the header lacks"),
         (bam_file(&[bam_record(0, 40)]), "a record's parts do not fit in its size"),
-        (bam_file(&[bam_record(0, 8)]), "a record is shorter than its fixed part"),
+        (bam_file(&[bam_record(0, 8)]), "a record is shorter than its fixed part, or longer than any"),
         (bam_file(&[good[..20].to_vec()]), "the file ends within a part of it"),
         (bam_file(&[bam_record(0, 900_000_000)]), "the file ends within a part of it"),
         (bam_file(&[good])[..60].to_vec(), "the file ends within a BGZF block"),
