@@ -270,10 +270,10 @@ impl Source {
 fn declared_input() -> Val {
     Val::Record(vec![
         Val::text("data"),
-        Val::List(vec![Val::text("TEXT"), Val::text("FASTQ"), Val::text("FASTQ_GZ")]),
+        Val::List(vec![Val::text("TEXT"), Val::text("FASTQ"), Val::text("FASTQ_GZ"), Val::text("BAM")]),
         Val::U32(0),
         Val::U32(1),
-        Val::text("Any text."),
+        Val::text("Any text, or what a host decodes."),
     ])
 }
 

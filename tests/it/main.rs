@@ -4,6 +4,7 @@ mod abi;
 mod author;
 mod clients;
 mod crash;
+mod damage;
 mod docs;
 mod eras;
 mod golden_path;

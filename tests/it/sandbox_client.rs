@@ -51,23 +51,23 @@ fn guest_limits() -> GuestLimits {
 }
 
 /// A sandbox with a folder of its own.
-struct Bench {
-    sandbox: Sandbox,
+pub struct Bench {
+    pub sandbox: Sandbox,
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let sandbox = Sandbox::new(settings(&folder.path().join("cache"), [7; 32])?);
         Ok(Self { sandbox, folder })
     }
 
-    async fn load(&self, component: &[u8]) -> Result<Compiled> {
+    pub async fn load(&self, component: &[u8]) -> Result<Compiled> {
         Ok(self.sandbox.load(component, &compile_limits()).await?)
     }
 
-    async fn run(&self, component: &Compiled, task: &Task) -> Result<(Ran, Outputs)> {
+    pub async fn run(&self, component: &Compiled, task: &Task) -> Result<(Ran, Outputs)> {
         let mut outputs = Outputs::default();
         let roles = ["out".to_owned()];
         let inputs = match &task.input {
@@ -101,7 +101,7 @@ impl Bench {
     }
 }
 
-type Ran = Result<RunOutcome, GuestError>;
+pub type Ran = Result<RunOutcome, GuestError>;
 
 fn refused<T: std::fmt::Debug>(loaded: Result<T, LoadError>) -> Result<(&'static str, String)> {
     match loaded {
@@ -123,7 +123,7 @@ fn binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
-fn file(bytes: &[u8]) -> Result<File> {
+pub fn file(bytes: &[u8]) -> Result<File> {
     let mut file = tempfile::tempfile()?;
     file.write_all(bytes)?;
     Ok(file)
@@ -142,10 +142,10 @@ fn linked(input: &InputFile) -> raw::LinkedInput {
 
 /// What a guest is to do.
 #[derive(Clone)]
-struct Task {
-    params: &'static str,
-    input: Option<Vec<u8>>,
-    limits: GuestLimits,
+pub struct Task {
+    pub params: &'static str,
+    pub input: Option<Vec<u8>>,
+    pub limits: GuestLimits,
 }
 
 impl Default for Task {
@@ -156,7 +156,7 @@ impl Default for Task {
 
 /// Keeps what a guest writes and says.
 #[derive(Clone, Default)]
-struct Outputs(Arc<Mutex<Said>>);
+pub struct Outputs(Arc<Mutex<Said>>);
 
 #[derive(Default)]
 struct Said {
@@ -170,7 +170,7 @@ impl Outputs {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn bytes(&self, key: &str) -> Result<Vec<u8>> {
+    pub fn bytes(&self, key: &str) -> Result<Vec<u8>> {
         let mut said = self.said();
         let (_, _, file) =
             said.files.iter_mut().find(|(_, made, _)| made == key).context("no such output")?;
@@ -745,8 +745,7 @@ async fn whole_files_are_checked_by_their_type() -> Result<()> {
         (ArtifactType::Text, vec![b'a', 0xc3], false),
         (ArtifactType::Html, vec![0xff], false),
         (ArtifactType::Png, b"\x89PNG\r\n\x1a\n".to_vec(), false),
-        (ArtifactType::Bam, gzip(b"BAM\x01\0\0\0\0\0\0\0\0")?, true),
-        (ArtifactType::Bam, gzip(b"BAM\x01\0\0\0\0\0\0\0\0\x20\0\0\0")?, false),
+        (ArtifactType::Bam, gzip(b"BAM\x01\0\0\0\0\0\0\0\0")?, false),
         (ArtifactType::Unknown, vec![0, 1, 2], true),
     ];
     for (artifact_type, bytes, good) in cases {

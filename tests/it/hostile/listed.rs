@@ -62,7 +62,7 @@ fn tests_here() -> Result<BTreeSet<String>> {
 /// Names of all test functions of the workspace.
 fn all_tests() -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    for folder in ["tests", "host/src", "ids/src", "toolpack-sdk/src", "xtask/src"] {
+    for folder in ["tests", "host/src", "runner/src", "ids/src", "toolpack-sdk/src", "xtask/src"] {
         collect(&root().join(folder), &mut names)?;
     }
     Ok(names)
