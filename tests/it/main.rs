@@ -12,6 +12,7 @@ mod guests;
 mod hostile;
 mod invariants;
 mod layering;
+mod load;
 mod oracle;
 mod oracle_bam;
 mod replay;
