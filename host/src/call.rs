@@ -96,7 +96,10 @@ async fn proposed(
     context: &Context,
     call: &IdentifiedCall,
 ) -> Result<Result<Plan, Refusal>, CallError> {
-    let proposal = match host.sandbox.plan(&call.toolpack().compiled, call.record()).await {
+    let turn = host.short_turn(context).await;
+    let proposal = host.sandbox.plan(&call.toolpack().compiled, call.record()).await;
+    drop(turn);
+    let proposal = match proposal {
         Ok(proposal) => proposal,
         Err(error @ GuestError::Fault { .. }) => return Err(CallError::fault(error)),
         Err(error) => return Ok(Err(Refusal(failure::of_guest(&error), failure::used(&error)))),

@@ -16,7 +16,8 @@ use crate::catalog::Catalog;
 use crate::ledger::{Ledger, LedgerError, NewAttempt, NewDenial, Owner};
 use crate::plan::Plan;
 use crate::policy::{CallerLimits, Denial, Policy, Project};
-use crate::run::{Effects, Entry, Job, Runs};
+use crate::run::turns::Turn;
+use crate::run::{Effects, Entry, Job, Runs, Turns};
 use crate::sandbox::Sandbox;
 use crate::sandbox::client::SandboxSettings;
 use crate::sandbox::profile::engine_description;
@@ -53,6 +54,8 @@ pub struct Host {
     pub sandbox: Arc<Sandbox>,
     pub catalog: Arc<Catalog>,
     pub runs: Runs,
+    /// Who may ask a runner for something short: a plan, the head of a file.
+    pub short: Turns,
     pub imports: Imports,
     policy: PolicyFile,
     rate: RateLimit,
@@ -64,6 +67,8 @@ pub struct Caller {
     pub uid: u32,
     /// Name and version from MCP, or `shell`. Escaped and capped.
     pub client: String,
+    /// The connection's number, 0 when there is none. Turns are divided by it, quotas are not.
+    pub connection: u64,
 }
 
 /// Longest name of a client that is recorded.
@@ -72,7 +77,7 @@ const CLIENT_BYTES_MAX: usize = 100;
 impl Caller {
     /// The local user through a client that says this of itself.
     pub fn local(uid: u32, client: &str) -> Self {
-        Self { uid, client: escaped_line(client, CLIENT_BYTES_MAX) }
+        Self { uid, client: escaped_line(client, CLIENT_BYTES_MAX), connection: 0 }
     }
 
     /// Who it is, as quotas count it and the ledger records it. What a client calls itself is
@@ -135,6 +140,7 @@ impl Host {
             sandbox: Arc::new(sandbox),
             catalog: Arc::new(Catalog::new(settings.home.join("toolpacks"))),
             runs: Runs::new(at_once),
+            short: Turns::new(short_at_once()),
             imports: Imports::default(),
             policy,
             rate: RateLimit::default(),
@@ -234,7 +240,8 @@ impl Host {
     pub async fn start(&self, context: &Context, job: Job) -> Result<Entry, CallError> {
         let limits = self.policy().caller.clone();
         self.admit_bytes(job.run.project, &limits).await?;
-        self.runs.enter(self.effects(), &context.caller.name(), &limits, job).map_err(|error| {
+        let Caller { connection, .. } = context.caller;
+        self.runs.enter(self.effects(), &context.caller.name(), connection, &limits, job).map_err(|error| {
             CallError::Busy {
                 code: "too_many_runs",
                 message: error.to_string(),
@@ -256,6 +263,12 @@ impl Host {
             return Err(full("store_quota", message));
         }
         Ok(())
+    }
+
+    /// Waits for its turn to ask a runner for something short, other connections' in between.
+    pub async fn short_turn(&self, context: &Context) -> Turn {
+        let Caller { connection, .. } = context.caller;
+        self.short.take(&context.caller.name(), connection, u64::MAX).await
     }
 
     /// What a run may touch.
@@ -285,4 +298,9 @@ impl Host {
             created_ms: Ledger::now_ms(),
         }
     }
+}
+
+/// More at once than there are processors would only slow each other down.
+fn short_at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(SHORT_RUNNERS)
 }

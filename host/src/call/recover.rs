@@ -85,7 +85,7 @@ fn enter(
     let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, call.guest(), None);
     let job = Job { resumed: Some(Resumed { attempt: attempt.id, state: attempt.state }), ..job };
     host.runs
-        .enter(host.effects(), &context.caller.name(), &host.policy().caller, job)
+        .enter(host.effects(), &context.caller.name(), context.caller.connection, &host.policy().caller, job)
         .map(|_entry| ())
         .map_err(|error| given_up("host_fault", error.to_string(), "the same call tries again"))
 }

@@ -1,7 +1,7 @@
 //! What only the socket offers: how the host is, and asking it to leave or to read its policy.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use rmcp::model::ErrorData;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,8 @@ pub const RELOAD: &str = "helixmcp/reload";
 #[derive(Debug, Default)]
 pub struct Control {
     connections: AtomicUsize,
+    /// Connections so far.
+    ever: AtomicU64,
     relays: AtomicUsize,
     /// Cancelled when no connection shall be accepted any more.
     leave: CancellationToken,
@@ -64,7 +66,9 @@ impl Control {
     #[must_use]
     pub fn connected(self: &Arc<Self>) -> Connected {
         self.connections.fetch_add(1, Ordering::SeqCst);
-        Connected { control: Arc::clone(self), relayed: AtomicBool::new(false) }
+        // From 1 on: 0 is no connection.
+        let number = self.ever.fetch_add(1, Ordering::SeqCst) + 1;
+        Connected { control: Arc::clone(self), number, relayed: AtomicBool::new(false) }
     }
 
     #[must_use]
@@ -89,6 +93,8 @@ impl Control {
 #[derive(Debug)]
 pub struct Connected {
     control: Arc<Control>,
+    /// Which it is.
+    pub number: u64,
     relayed: AtomicBool,
 }
 

@@ -51,8 +51,9 @@ impl Server {
         progress: Option<mpsc::Sender<Progress>>,
     ) -> Context {
         let client = request.client_info().map(|info| format!("{} {}", info.name, info.version));
+        let caller = Caller::local(self.session.uid, client.as_deref().unwrap_or("unnamed"));
         Context {
-            caller: Caller::local(self.session.uid, client.as_deref().unwrap_or("unnamed")),
+            caller: Caller { connection: self.session.number(), ..caller },
             progress,
             gone: gone(&request.ct, &self.session.gone),
         }

@@ -46,6 +46,11 @@ impl Session {
         !self.connected.is_relay()
     }
 
+    /// The connection's number: no two at one host have the same.
+    pub fn number(&self) -> u64 {
+        self.connected.number
+    }
+
     /// True the first time: one watcher of the catalogue a connection.
     pub fn watch_once(&self) -> bool {
         !self.watched.swap(true, Ordering::SeqCst)

@@ -106,6 +106,7 @@ pub async fn artifact_preview_text(
     let wanted = u64::from(max_bytes) + 1;
     let decoded = is_compressed(row.artifact_type);
     let bytes = if decoded {
+        let _turn = host.short_turn(context).await;
         host.sandbox.head(file, wanted).await.map_err(undecodable)?
     } else {
         blocking(move || read_at_most(&mut file, 0, wanted)).await?.map_err(CallError::fault)?

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use helix_ids::ProjectId;
 use helix_ids::text::escaped_line;
 use serde_json::json;
-use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::end::EndOutput;
 use super::flight::Flight;
 use super::harvest::{self, Written};
 use super::record::Record;
+use super::turns::{Turn, Turns};
 use super::{Effects, End, Guest, Job, failure, limits};
 use crate::artifacts::{ArtifactError, Incoming, Store};
 use crate::ledger::{LedgerError, NewEvent, Outcome, Used};
@@ -32,13 +32,15 @@ const PROGRESS_BYTES_MAX: usize = 200;
 /// Carries `job` to its end and says what it was. Never fails: a fault of ours is an end too.
 pub(super) async fn carry(
     effects: Effects,
-    turns: [Arc<Semaphore>; 2],
+    turns: Turns,
+    at_once: u64,
     flight: Arc<Flight>,
     job: Job,
 ) -> End {
     let Job { run, attempt, plan, guest, expected, resumed } = job;
     let mut record = Record::new(effects.ledger.clone(), run, attempt, resumed);
-    let ended = attempt_it(&effects, &turns, &flight, &mut record, &plan, &guest).await;
+    let turn = turns.take(&flight.caller, flight.connection, at_once);
+    let ended = attempt_it(&effects, turn, &flight, &mut record, &plan, &guest).await;
     let (used, outcome) = match ended {
         Ok(ended) => ended,
         Err(error) => return ledger_fault(&error),
@@ -75,14 +77,12 @@ fn ledger_fault(error: &LedgerError) -> End {
 
 async fn attempt_it(
     effects: &Effects,
-    turns: &[Arc<Semaphore>; 2],
+    turn: impl Future<Output = Turn>,
     flight: &Arc<Flight>,
     record: &mut Record,
     plan: &Plan,
     guest: &Guest,
 ) -> Result<(Used, Outcome), LedgerError> {
-    let [caller, host] = turns;
-    let turn = async { (caller.acquire().await, host.acquire().await) };
     let _turn = match while_writing(record, flight, turn).await? {
         Raced::Done(turn) => turn,
         Raced::Cancelled => return Ok(cancelled(flight, Used::default())),

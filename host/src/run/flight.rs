@@ -27,6 +27,8 @@ pub struct Flight {
     pub project: ProjectId,
     pub component: Digest,
     pub caller: String,
+    /// Over which it came; 0 when over none.
+    pub connection: u64,
     began: Instant,
     shared: watch::Sender<Shared>,
     waiters: AtomicU32,
@@ -70,13 +72,14 @@ pub enum Waited {
 }
 
 impl Flight {
-    pub(super) fn new(run: &NewRun, caller: String, resumed: bool) -> Self {
+    pub(super) fn new(run: &NewRun, caller: String, connection: u64, resumed: bool) -> Self {
         let shared = Shared { acknowledged: resumed, written: resumed, ..Shared::default() };
         Self {
             run: run.id,
             project: run.project,
             component: run.component,
             caller,
+            connection,
             began: Instant::now(),
             shared: watch::Sender::new(shared),
             waiters: AtomicU32::new(0),

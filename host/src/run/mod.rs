@@ -11,6 +11,7 @@ pub mod flight;
 mod harvest;
 pub mod limits;
 mod record;
+pub mod turns;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,10 +19,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use helix_ids::{ArtifactId, Digest, RunId};
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::OwnedMutexGuard;
 
 pub use end::{End, EndOutput};
 pub use flight::{Flight, Progress, Snapshot, Waited};
+pub use turns::Turns;
 
 use crate::artifacts::{ArtifactError, Store};
 use crate::contract::{Tool, raw};
@@ -99,7 +101,7 @@ struct Inner {
     /// Held while it is decided whether a run is known, under way or new.
     claims: Mutex<HashMap<RunId, Weak<tokio::sync::Mutex<()>>>>,
     /// One for each guest that may run at once.
-    slots: Arc<Semaphore>,
+    turns: Turns,
 }
 
 #[derive(Default)]
@@ -107,8 +109,8 @@ struct Flights {
     by_run: HashMap<RunId, Arc<Flight>>,
     /// Runs under way, queued ones included, for each caller.
     by_caller: HashMap<String, u64>,
-    /// Who may run at once, by caller and limit: a policy with another limit starts another.
-    turns: HashMap<(String, u64), Arc<Semaphore>>,
+    /// Of these, those that came over each connection.
+    by_connection: HashMap<u64, u64>,
 }
 
 /// How a caller came to a run.
@@ -129,8 +131,8 @@ pub struct TooMany {
 impl Runs {
     /// No runs yet; at most `at_once` guests at a time.
     pub fn new(at_once: usize) -> Self {
-        let slots = Arc::new(Semaphore::new(at_once));
-        Self { inner: Arc::new(Inner { flights: Mutex::default(), claims: Mutex::default(), slots }) }
+        let turns = Turns::new(at_once);
+        Self { inner: Arc::new(Inner { flights: Mutex::default(), claims: Mutex::default(), turns }) }
     }
 
     /// Waits until nobody else decides about this run, and keeps others waiting while the claim is
@@ -165,7 +167,8 @@ impl Runs {
         queued.filter(|flight| !is_allowed(&flight.component)).for_each(|flight| flight.cancel(by));
     }
 
-    /// Starts the job's run, or joins it: one execution, many waiters.
+    /// Starts the job's run, or joins it: one execution, many waiters. The limits are the
+    /// caller's; what it may have is divided evenly among its connections.
     ///
     /// # Errors
     /// [`TooMany`].
@@ -173,11 +176,12 @@ impl Runs {
         &self,
         effects: Effects,
         caller: &str,
+        connection: u64,
         limits: &CallerLimits,
         job: Job,
     ) -> Result<Entry, TooMany> {
         let run = job.run.id;
-        let (flight, turn) = {
+        let flight = {
             let mut flights = self.inner.flights();
             if let Some(flight) = flights.by_run.get(&run) {
                 return Ok(Entry::Joined(Arc::clone(flight)));
@@ -185,28 +189,50 @@ impl Runs {
             let under_way = flights.by_caller.get(caller).copied().unwrap_or(0);
             let limit = limits.concurrent_runs.saturating_add(limits.queued);
             // Recovery only carries on what was admitted once.
-            if under_way >= limit && job.resumed.is_none() {
+            if under_way >= limit && job.resumed.is_none() && !flights.has_room(connection, limit) {
                 return Err(TooMany { under_way, limit });
             }
             *flights.by_caller.entry(caller.to_owned()).or_default() += 1;
-            let permits =
-                usize::try_from(limits.concurrent_runs).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-            let turn = flights
-                .turns
-                .entry((caller.to_owned(), limits.concurrent_runs))
-                .or_insert_with(|| Arc::new(Semaphore::new(permits)));
-            let turn = Arc::clone(turn);
-            let flight = Arc::new(Flight::new(&job.run, caller.to_owned(), job.resumed.is_some()));
+            *flights.by_connection.entry(connection).or_default() += 1;
+            let flight = Flight::new(&job.run, caller.to_owned(), connection, job.resumed.is_some());
+            let flight = Arc::new(flight);
             flights.by_run.insert(run, Arc::clone(&flight));
-            (flight, turn)
+            flight
         };
         let landing = Landing { inner: Arc::clone(&self.inner), flight: Arc::clone(&flight) };
-        let turns = [turn, Arc::clone(&self.inner.slots)];
+        let (turns, at_once) = (self.inner.turns.clone(), limits.concurrent_runs);
         tokio::spawn(async move {
-            let end = execute::carry(effects, turns, Arc::clone(&landing.flight), job).await;
+            let end = execute::carry(effects, turns, at_once, Arc::clone(&landing.flight), job).await;
             landing.land(end);
         });
         Ok(Entry::Started(flight))
+    }
+}
+
+impl Flights {
+    /// Whether a connection has less than its even part of what its caller may have under way:
+    /// it is let in although others have taken all of it. So a caller has at most a few times its
+    /// limit (the harmonic number of its connections), and no client shuts out another.
+    fn has_room(&self, connection: u64, limit: u64) -> bool {
+        let own = self.by_connection.get(&connection).copied().unwrap_or(0);
+        let others = self.by_connection.keys().filter(|other| **other != connection).count();
+        own < limit / (others as u64 + 1)
+    }
+
+    fn forget(&mut self, flight: &Flight) {
+        self.by_run.remove(&flight.run);
+        decrease(&mut self.by_caller, &flight.caller);
+        decrease(&mut self.by_connection, &flight.connection);
+    }
+}
+
+/// Counts down, and forgets what is at zero: connections come and go for as long as the host lives.
+fn decrease<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, u64>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
     }
 }
 
@@ -258,10 +284,7 @@ impl Landing {
         let is_ours =
             flights.by_run.get(&self.flight.run).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight));
         if is_ours {
-            flights.by_run.remove(&self.flight.run);
-            if let Some(count) = flights.by_caller.get_mut(&self.flight.caller) {
-                *count = count.saturating_sub(1);
-            }
+            flights.forget(&self.flight);
         }
     }
 }
@@ -302,7 +325,7 @@ mod tests {
             slice: slice.to_string(),
             inputs: Vec::new(),
         };
-        Arc::new(Flight::new(&run, "uid:1".to_owned(), false))
+        Arc::new(Flight::new(&run, "uid:1".to_owned(), 1, false))
     }
 
     #[tokio::test]
@@ -319,5 +342,24 @@ mod tests {
         let is_cancelled = |flight: &Arc<Flight>| flight.is_cancelled();
         assert_eq!([&queued, &running, &other].map(is_cancelled), [true, false, false]);
         assert_eq!(queued.cancelled_by(), "the policy");
+    }
+
+    #[test]
+    fn a_full_queue_has_room_for_a_connection_with_less_than_its_part() {
+        let mut flights = Flights::default();
+        flights.by_connection.insert(1, 72);
+        assert!(!flights.has_room(1, 72), "alone, a connection has the limit and no more");
+        assert!(flights.has_room(2, 72));
+        flights.by_connection.insert(2, 36);
+        assert!(!flights.has_room(2, 72));
+        assert!(flights.has_room(3, 72));
+
+        let flight = flight(&Digest::of(b"component"), 1);
+        flights.by_caller.insert(flight.caller.clone(), 1);
+        flights.by_connection = HashMap::from([(1, 1)]);
+        flights.by_run.insert(flight.run, Arc::clone(&flight));
+        flights.forget(&flight);
+        let left = (flights.by_run.len(), flights.by_caller.len(), flights.by_connection.len());
+        assert_eq!(left, (0, 0, 0), "a connection that is gone leaves nothing");
     }
 }
