@@ -2,7 +2,7 @@
 //! owning the home, so it works beside a host.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Args;
 use helix_ids::Digest;
+use indicatif::{ProgressBar, ProgressStyle};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use serde_json::json;
@@ -17,7 +18,7 @@ use serde_json::json;
 use crate::artifacts::{ArtifactError, Store, preview};
 use crate::call::host::PolicyFile;
 use crate::cli::{Settings, output};
-use crate::ledger::{Finding, Ledger};
+use crate::ledger::{Checked, Finding, Ledger};
 
 /// Most bytes of one finding that are printed: it may quote a row that somebody edited.
 const WHAT_BYTES_MAX: usize = 512;
@@ -53,7 +54,11 @@ pub async fn fsck(
     out: &mut dyn Write,
 ) -> anyhow::Result<bool> {
     let ledger = Ledger::look(&home.join("ledger.sqlite")).await?;
-    let mut findings = ledger.fsck().await?;
+    let bar = std::io::stderr().is_terminal().then(bar);
+    let mut findings = ledger.fsck_telling(&mut |checked| show(bar.as_ref(), checked)).await?;
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
     let objects = ledger.objects().await?;
     let checked = objects.len();
     let store = Arc::new(Store::look(store_root)?);
@@ -71,6 +76,25 @@ pub async fn fsck(
     }
     print(&findings, checked, deep, json, out)?;
     Ok(findings.is_empty())
+}
+
+/// On a terminal only: a large ledger takes minutes.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::no_length();
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} rows, {msg} ({eta} left)")
+    {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn show(bar: Option<&ProgressBar>, checked: Checked) {
+    if let Some(bar) = bar {
+        bar.set_length(checked.of);
+        bar.set_position(checked.done);
+        bar.set_message(checked.what);
+    }
 }
 
 fn check_objects(store: &Store, objects: &[(Digest, u64)], deep: bool) -> Vec<Finding> {

@@ -13,6 +13,7 @@ use super::bodies::{self, End};
 use super::chain::{break_of, event_row};
 use super::column::{maybe_text, parsed, text};
 use super::error::database;
+use super::runs::{Loaded, load_between};
 use super::{AttemptRow, AttemptState, EventRow, Finding, Ledger, LedgerError, NewAttempt, RunRow};
 
 /// Rows read at once.
@@ -27,8 +28,20 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Database`]; what is found is not an error.
     pub async fn fsck(&self) -> Result<Vec<Finding>, LedgerError> {
+        self.fsck_telling(&mut |_checked| ()).await
+    }
+
+    /// The same; `told` hears how far it is, since a large ledger takes minutes.
+    ///
+    /// # Errors
+    /// As [`Self::fsck`].
+    pub async fn fsck_telling(
+        &self,
+        told: &mut (dyn FnMut(Checked) + Send),
+    ) -> Result<Vec<Finding>, LedgerError> {
         let mut reading = self.reads().begin().await.map_err(database("read the ledger"))?;
-        let mut check = Check { connection: &mut reading, findings: Vec::new(), brought: HashSet::new() };
+        let (findings, brought) = (Vec::new(), HashSet::new());
+        let mut check = Check { connection: &mut reading, findings, brought, told, done: 0, of: 0 };
         match check.all().await {
             Err(LedgerError::Database { source, .. }) if is_corrupt(source.as_ref()) => {
                 check.found("database_damaged", "SQLite cannot read the rest of it");
@@ -45,8 +58,21 @@ impl Ledger {
     }
 }
 
+/// How far a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Rows that are looked at now.
+    pub what: &'static str,
+    /// Rows so far, of all kinds.
+    pub done: u64,
+    pub of: u64,
+}
+
 struct Check<'c> {
     connection: &'c mut SqliteConnection,
+    told: &'c mut (dyn FnMut(Checked) + Send),
+    done: u64,
+    of: u64,
     findings: Vec<Finding>,
     /// Artifacts of which a project's chain says that they were brought in.
     brought: HashSet<ArtifactId>,
@@ -63,11 +89,21 @@ fn is_corrupt(error: &(dyn std::error::Error + 'static)) -> bool {
 
 impl Check<'_> {
     async fn all(&mut self) -> Result<(), LedgerError> {
+        self.tell("the database's own pages", 0);
         self.database().await?;
+        let sql = "SELECT CAST((SELECT COUNT(*) FROM events) + (SELECT COUNT(*) FROM runs)
+                       + (SELECT COUNT(*) FROM artifacts) AS BIGINT) AS rows_in_all";
+        let row = sqlx::query(sql).fetch_one(&mut *self.connection).await;
+        self.of = super::column::count(&row.map_err(database("count the rows"))?, "rows_in_all")?;
         self.chains().await?;
         self.names().await?;
         self.runs().await?;
         self.artifacts().await
+    }
+
+    fn tell(&mut self, what: &'static str, rows: usize) {
+        self.done += rows as u64;
+        (self.told)(Checked { what, done: self.done, of: self.of });
     }
 
     fn found(&mut self, code: &'static str, what: impl Into<String>) {
@@ -128,6 +164,7 @@ impl Check<'_> {
             if page.is_empty() {
                 break;
             }
+            self.tell("events", page.len());
             for row in &page {
                 let Some(event) = self.readable(event_row(row))? else { return Ok(()) };
                 let in_chain = before.as_ref().filter(|before| before.chain == event.chain);
@@ -194,22 +231,24 @@ impl Check<'_> {
                     .fetch_all(&mut *self.connection)
                     .await
                     .map_err(database("read the runs"))?;
-            let Some(last) = ids.last() else { return Ok(()) };
-            after.clone_from(last);
-            for id in &ids {
-                self.run(id).await?;
+            let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(()) };
+            self.tell("runs", ids.len());
+            // A page at a time: queries for each single run were most of what a check took.
+            for run in load_between(self.connection, first, last).await? {
+                self.run(run)?;
             }
+            after.clone_from(last);
         }
     }
 
     /// One run: its identity (I-6), and each attempt against the run's chain (I-7).
-    async fn run(&mut self, id: &str) -> Result<(), LedgerError> {
-        let Ok(run_id) = id.parse::<RunId>() else {
+    fn run(&mut self, loaded: Loaded) -> Result<(), LedgerError> {
+        let Loaded { id, run, attempts, events } = loaded;
+        if id.parse::<RunId>().is_err() {
             self.found("run_identity", format!("{id:?} is no run id"));
             return Ok(());
-        };
-        let loaded = super::runs::load(self.connection, run_id).await;
-        let Some(Some(row)) = self.readable(loaded)? else { return Ok(()) };
+        }
+        let Some(row) = self.readable(run)? else { return Ok(()) };
         if let Some(what) = identity_break(&row.run) {
             self.found("run_identity", what);
         }
@@ -220,24 +259,12 @@ impl Check<'_> {
         if row.attempts.is_empty() {
             self.found("run_without_attempt", format!("{id} has none"));
         }
-        let events = sqlx::query(
-            "SELECT chain, seq, at_ms, kind, prev, text, digest FROM events WHERE chain = $1 ORDER BY seq",
-        )
-        .bind(id)
-        .fetch_all(&mut *self.connection)
-        .await
-        .map_err(database("read a chain"))?;
         let events = events.iter().map(event_row).collect::<Result<Vec<_>, _>>();
         let Some(events) = self.readable(events)? else { return Ok(()) };
         for what in disagreements(&row, &events) {
             self.found("run_and_chain_disagree", format!("{id}: {what}"));
         }
-        let ends = sqlx::query("SELECT ordinal, cancelled_by FROM attempts WHERE run = $1 ORDER BY ordinal")
-            .bind(id)
-            .fetch_all(&mut *self.connection)
-            .await
-            .map_err(database("read a run's attempts"))?;
-        for (attempt, end) in row.attempts.iter().zip(&ends) {
+        for (attempt, end) in row.attempts.iter().zip(&attempts) {
             let cancelled_by = maybe_text(end, "cancelled_by")?;
             if let Some(what) = attempt_break(attempt, &events, cancelled_by.as_deref()) {
                 let ordinal = attempt.id.ordinal;
@@ -260,6 +287,7 @@ impl Check<'_> {
                 .await
                 .map_err(database("read the artifacts"))?;
             let Some(last) = page.last() else { return Ok(()) };
+            self.tell("artifacts", page.len());
             after = text(last, "id")?;
             for row in &page {
                 self.artifact(row)?;

@@ -26,6 +26,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sqlx::{SqliteConnection, SqlitePool};
 
 pub use error::LedgerError;
+pub use fsck::Checked;
 pub use place::network_file_system;
 pub use rows::{
     ArtifactRow, AttemptId, AttemptRow, EventRow, Failure, Finding, Millis, NewArtifact, NewAttempt,

@@ -1,5 +1,7 @@
 //! What is read of runs.
 
+use std::collections::HashMap;
+
 use helix_ids::{Digest, OutputKey, ProjectId, Role, RunId, ToolName};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -52,6 +54,12 @@ const ANSWER: &str = concat!(
            AND (n.state = 'succeeded' OR (n.state = 'failed' AND n.failure_is_answer = 1))
          ORDER BY n.state = 'succeeded' DESC, n.ordinal DESC LIMIT 1)
      ORDER BY u.place"
+);
+
+const ATTEMPTS: &str = concat!(
+    "SELECT ",
+    attempt_columns!("a.plan", "a.result", "a.summary", "a.log"),
+    " FROM attempts a WHERE a.run = $1 ORDER BY a.ordinal"
 );
 
 /// Outputs with the label under which the attempt made each.
@@ -183,12 +191,7 @@ pub(super) async fn load(
             .fetch_all(&mut *connection)
             .await
             .map_err(database("read a run's inputs"))?;
-    let attempts = concat!(
-        "SELECT ",
-        attempt_columns!("a.plan", "a.result", "a.summary", "a.log"),
-        " FROM attempts a WHERE a.run = $1 ORDER BY a.ordinal"
-    );
-    let attempts = sqlx::query(attempts)
+    let attempts = sqlx::query(ATTEMPTS)
         .bind(id.to_string())
         .fetch_all(&mut *connection)
         .await
@@ -198,13 +201,91 @@ pub(super) async fn load(
         .fetch_all(&mut *connection)
         .await
         .map_err(database("read a run's outputs"))?;
+    assemble(&row, &inputs, &attempts, &outputs).map(Some)
+}
 
+fn assemble(
+    row: &SqliteRow,
+    inputs: &[SqliteRow],
+    attempts: &[SqliteRow],
+    outputs: &[SqliteRow],
+) -> Result<RunRow, LedgerError> {
     let inputs = inputs.iter().map(run_input).collect::<Result<_, _>>()?;
     let mut attempts = attempts.iter().map(attempt_row).collect::<Result<Vec<_>, _>>()?;
-    for output in &outputs {
+    for output in outputs {
         put_output(&mut attempts, output)?;
     }
-    Ok(Some(RunRow { run: run_of(&row, inputs)?, created_ms: millis(&row, "created_ms")?, attempts }))
+    Ok(RunRow { run: run_of(row, inputs)?, created_ms: millis(row, "created_ms")?, attempts })
+}
+
+/// The runs whose ids lie from one text to another, each with its id and its events: five
+/// queries, however many runs. A row that does not parse is that run's error alone.
+pub(super) async fn load_between(
+    connection: &mut SqliteConnection,
+    first: &str,
+    last: &str,
+) -> Result<Vec<Loaded>, LedgerError> {
+    const RUNS: &str = "SELECT * FROM runs WHERE id >= $1 AND id <= $2 ORDER BY id";
+    const INPUTS: &str = "SELECT run, role, position, sample, artifact FROM inputs
+                          WHERE run >= $1 AND run <= $2 ORDER BY run, place";
+    const ATTEMPTS: &str = concat!(
+        "SELECT a.cancelled_by, ",
+        attempt_columns!("a.plan", "a.result", "a.summary", "a.log"),
+        " FROM attempts a WHERE a.run >= $1 AND a.run <= $2 ORDER BY a.run, a.ordinal"
+    );
+    const OUTPUTS: &str = "SELECT u.run, u.attempt, u.role, u.output_key, u.label, f.id, f.project, f.digest,
+             f.type, o.size_bytes, f.created_ms AS artifact_ms, f.created_by
+         FROM outputs u JOIN artifacts f ON f.id = u.artifact JOIN objects o ON o.digest = f.digest
+         WHERE u.run >= $1 AND u.run <= $2 ORDER BY u.run, u.attempt, u.place";
+    const EVENTS: &str = "SELECT chain AS run, chain, seq, at_ms, kind, prev, text, digest FROM events
+                          WHERE chain >= $1 AND chain <= $2 ORDER BY chain, seq";
+    let mut children = Vec::with_capacity(4);
+    for sql in [INPUTS, ATTEMPTS, OUTPUTS, EVENTS] {
+        children.push(by_run(connection, sql, first, last).await?);
+    }
+    let runs = between(connection, RUNS, first, last).await?;
+    let mut loaded = Vec::with_capacity(runs.len());
+    for row in &runs {
+        let id = text(row, "id")?;
+        let mut of_run = children.iter_mut().map(|rows| rows.remove(&id).unwrap_or_default());
+        let mut next = || of_run.next().unwrap_or_default();
+        let [inputs, attempts, outputs, events] = [next(), next(), next(), next()];
+        let run = assemble(row, &inputs, &attempts, &outputs);
+        loaded.push(Loaded { id, run, attempts, events });
+    }
+    Ok(loaded)
+}
+
+/// One of many runs.
+pub(super) struct Loaded {
+    pub id: String,
+    pub run: Result<RunRow, LedgerError>,
+    /// As they stand, in the order of [`RunRow::attempts`].
+    pub attempts: Vec<SqliteRow>,
+    pub events: Vec<SqliteRow>,
+}
+
+async fn between(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    first: &str,
+    last: &str,
+) -> Result<Vec<SqliteRow>, LedgerError> {
+    let rows = sqlx::query(sql).bind(first).bind(last).fetch_all(connection).await;
+    rows.map_err(database("read many runs"))
+}
+
+async fn by_run(
+    connection: &mut SqliteConnection,
+    sql: &'static str,
+    first: &str,
+    last: &str,
+) -> Result<HashMap<String, Vec<SqliteRow>>, LedgerError> {
+    let mut rows: HashMap<String, Vec<SqliteRow>> = HashMap::new();
+    for row in between(connection, sql, first, last).await? {
+        rows.entry(text(&row, "run")?).or_default().push(row);
+    }
+    Ok(rows)
 }
 
 fn run_of(row: &SqliteRow, inputs: Vec<RunInput>) -> Result<NewRun, LedgerError> {
