@@ -6,10 +6,11 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use helix_ids::Digest;
 use hmac::{Hmac, KeyInit, Mac};
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{MemfdFlags, SealFlags, Timespec, Timestamps, UTIME_NOW};
 use sha2::Sha256;
 
 use crate::sandbox::protocol::{CompileLimits, Inspection};
@@ -19,6 +20,13 @@ const MAC_BYTES: usize = 32;
 
 /// Largest entry. Compiled code is about three times its component.
 const ENTRY_BYTES_MAX: u64 = 1 << 30;
+
+/// Entries that are kept, about a megabyte each. Far more than a policy lists: an entry is for one
+/// component under one policy's limits and one engine, and old ones are never asked for again.
+const ENTRIES_MAX: usize = 64;
+
+/// After so long a file that is no entry is what a crash left of a write.
+const DRAFT_LIFE: Duration = Duration::from_secs(60 * 60);
 
 /// The folder of compiled components.
 pub struct Cache {
@@ -62,6 +70,7 @@ impl Cache {
     pub fn get(&self, key: &Key) -> Option<(Inspection, OwnedFd)> {
         let file = File::open(self.path(key)).ok()?;
         let length = file.metadata().ok().filter(|metadata| metadata.is_file())?.len();
+        used_now(&file);
         let mut entry = Vec::with_capacity(usize::try_from(length.min(ENTRY_BYTES_MAX)).ok()?);
         file.take(ENTRY_BYTES_MAX).read_to_end(&mut entry).ok()?;
         let (mac, content) = entry.split_first_chunk::<MAC_BYTES>()?;
@@ -99,7 +108,31 @@ impl Cache {
         entry.write_all(&content)?;
         // No sync: after a crash a torn entry is a miss like any other.
         entry.persist(self.path(key)).map_err(|error| error.error)?;
+        self.remove_unused();
         Ok(sealed)
+    }
+
+    /// Keeps the entries that were used last. What cannot be removed is tried again with the next.
+    #[expect(clippy::disallowed_methods, reason = "the cache's files are its own")]
+    fn remove_unused(&self) {
+        let mut entries: Vec<(SystemTime, PathBuf)> = Vec::new();
+        let mut drafts = Vec::new();
+        for file in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let Ok(used) = file.metadata().and_then(|metadata| metadata.modified()) else { continue };
+            let path = file.path();
+            let is_entry = path.extension().is_some_and(|extension| extension == "cwasm");
+            if is_entry { entries.push((used, path)) } else { drafts.push((used, path)) }
+        }
+        entries.sort_unstable_by(|one, other| other.cmp(one));
+        // One was written just now: its time is the time.
+        let Some((now, _)) = entries.first().cloned() else { return };
+        let is_old = |used: &SystemTime| now.duration_since(*used).is_ok_and(|age| age > DRAFT_LIFE);
+        let old = drafts.into_iter().filter(|(used, _)| is_old(used));
+        for (_, path) in old.chain(entries.into_iter().skip(ENTRIES_MAX)) {
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::debug!(%error, path = %path.display(), "an unused entry stays in the cache");
+            }
+        }
     }
 
     fn path(&self, Key(digest): &Key) -> PathBuf {
@@ -118,6 +151,13 @@ impl Cache {
     }
 }
 
+/// Marks an entry as used. Where that cannot be, it only looks older than it is.
+fn used_now(file: &File) {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let _looks_older =
+        rustix::fs::futimens(file, &Timestamps { last_access: now, last_modification: now }).is_err();
+}
+
 /// A file in memory, for a runner to write into.
 pub fn empty() -> io::Result<OwnedFd> {
     Ok(rustix::fs::memfd_create("helixmcp", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
@@ -130,4 +170,64 @@ pub fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
     let all = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
     rustix::fs::fcntl_add_seals(&file, all)?;
     Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> CompileLimits {
+        CompileLimits {
+            component_bytes: 1,
+            body_bytes: 1,
+            functions: 1,
+            instances: 1,
+            imports: 1,
+            memory_bytes: 1,
+            cpu: Duration::from_secs(1),
+            guest_memory_bytes: 1,
+        }
+    }
+
+    fn put(cache: &Cache, component: usize) -> Key {
+        let key = Key::new(&Digest::of(&component.to_le_bytes()), "engine", &limits());
+        let inspection = serde_json::from_value(serde_json::json!({
+            "size_bytes": 1, "imports": [], "exports": [], "functions": 1, "largest_body_bytes": 1,
+            "core_modules": 1, "memories_min_bytes": 1,
+        }))
+        .unwrap();
+        let code = File::from(empty().unwrap());
+        code.write_all_at(b"code", 0).unwrap();
+        cache.put(&key, &inspection, code.into()).unwrap();
+        key
+    }
+
+    fn age(path: &std::path::Path, seconds: u64) {
+        let file = File::options().write(true).open(path).unwrap();
+        let before = file.metadata().unwrap().modified().unwrap() - Duration::from_secs(seconds);
+        file.set_modified(before).unwrap();
+    }
+
+    #[test]
+    fn i9_what_is_used_stays_and_the_cache_has_an_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().join("cache"), [7; 32]);
+        let keys: Vec<Key> = (0..ENTRIES_MAX).map(|component| put(&cache, component)).collect();
+        for (key, seconds) in keys.iter().zip((1..).step_by(10)) {
+            age(&cache.path(key), 10_000 - seconds);
+        }
+        // The oldest is used; the one after it is then the one that was not for longest.
+        assert!(cache.get(&keys[0]).is_some());
+        for draft in [".tmp-old", ".tmp-new"] {
+            File::create(folder.path().join("cache").join(draft)).unwrap();
+        }
+        age(&folder.path().join("cache/.tmp-old"), 2 * DRAFT_LIFE.as_secs());
+        put(&cache, ENTRIES_MAX);
+
+        assert!(cache.get(&keys[0]).is_some());
+        assert!(cache.get(&keys[1]).is_none());
+        assert!(keys[2..].iter().all(|key| cache.get(key).is_some()));
+        let left = |name: &str| folder.path().join("cache").join(name).exists();
+        assert!(!left(".tmp-old") && left(".tmp-new"));
+    }
 }
