@@ -6,6 +6,7 @@ mod fetch;
 mod licences;
 mod machine;
 mod say;
+mod soak;
 mod suites;
 
 use std::process::ExitCode;
@@ -34,6 +35,9 @@ enum Command {
     },
     /// Build the example toolpacks to components under target/toolpacks.
     Toolpacks,
+    /// Stress for minutes or hours, and say what held.
+    #[command(subcommand)]
+    Soak(soak::Soak),
     /// Fetch what demo and tests read, and clients that others wrote, into the user's cache.
     Fetch,
 }
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::run(),
         Command::Test { quick } => suites::run(quick),
         Command::Fetch => fetch::oracle().and_then(|()| fetch::clients()),
+        Command::Soak(what) => soak::run(&what),
         Command::Toolpacks => build::host().and_then(|binary| build::toolpacks(&binary)),
     };
     match done {

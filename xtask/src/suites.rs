@@ -8,6 +8,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{build, fetch, licences, machine, say};
 
+/// The tests that load a host for a minute, in a suite of their own.
+const LOAD: [&str; 2] = ["load::thirty_two_clients", "load::a_flood_of_one_client"];
+
 /// What a suite counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Count {
@@ -43,6 +46,7 @@ pub fn run(quick: bool) -> Result<()> {
     // These have suites of their own below; the two that take a minute are left out of the quick.
     let mut others =
         vec!["--skip", "clients::", "--skip", "oracle::", "--skip", "oracle_bam::", "--skip", "hostile::"];
+    others.extend(LOAD.iter().flat_map(|test| ["--skip", test]));
     if quick {
         others.extend(["--skip", "author::", "--skip", "share::a_run_outlives"]);
     }
@@ -60,6 +64,7 @@ pub fn run(quick: bool) -> Result<()> {
         suite("example toolpacks", &toolpack_tests);
         suite("oracle: seqkit", &|| integration(&["oracle::"]));
         suite("oracle: samtools", &|| integration(&["oracle_bam::"]));
+        suite("load: one minute, and a flood", &|| integration(&LOAD));
         suite("clients that others wrote", &|| integration(&["clients::"]));
     }
     say::heading("summary");
