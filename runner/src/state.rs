@@ -185,19 +185,32 @@ impl State {
         if !decoded {
             return Ok(Some(Reader::Raw { input: position, position: 0 }));
         }
-        if self.decoders >= DECODERS_MAX {
-            return Err(Stop::limit(
-                Limit::Handles,
-                format!("more than {DECODERS_MAX} decoded readers at once"),
-            ));
-        }
-        let ahead = Ahead::start(Arc::clone(&input.file))
-            .map_err(|error| Stop::fault("a decoding thread cannot be started", &error))?;
+        let file = Arc::clone(&input.file);
         if matches!(input.decoding, Decoding::Never) {
             input.decoding = Decoding::Partly(None);
         }
-        self.decoders += 1;
+        self.take_decoder()?;
+        let ahead =
+            Ahead::start(file).map_err(|error| Stop::fault("a decoding thread cannot be started", &error))?;
         Ok(Some(Reader::Decoded { input: position, ahead: Box::new(ahead) }))
+    }
+
+    /// Counts a decoder that is about to start. One that is only kept for later, of a reader that
+    /// the guest gave back, makes way: its input will be decoded anew.
+    fn take_decoder(&mut self) -> Result<(), Stop> {
+        if self.decoders >= DECODERS_MAX {
+            let kept = self.inputs.iter_mut().find_map(|input| match &mut input.decoding {
+                Decoding::Partly(kept) => kept.take(),
+                Decoding::Never | Decoding::Whole => None,
+            });
+            if kept.is_none() {
+                let message = format!("more than {DECODERS_MAX} decoded readers at once");
+                return Err(Stop::limit(Limit::Handles, message));
+            }
+            self.decoders -= 1;
+        }
+        self.decoders += 1;
+        Ok(())
     }
 
     /// `reader.read`: exactly `max` bytes, fewer only at the end.

@@ -235,3 +235,38 @@ async fn many_inputs_reach_the_guest() -> Result<()> {
     assert_eq!(outputs.bytes("main")?, b"0");
     Ok(())
 }
+
+/// Decoders of readers that were given back make way for new ones: a guest may look into as many
+/// inputs as it likes, one after the other.
+#[tokio::test]
+async fn readers_that_were_given_back_make_way() -> Result<()> {
+    let bench = Bench::new()?;
+    let reopens = bench.load(&guests::honest("reopens")?).await?;
+    let compressed = gzip(&reads(300_000))?;
+    let inputs = |damaged: Option<u32>| -> Result<Vec<InputFile>> {
+        let input = |index: u32| {
+            let end = if damaged == Some(index) { compressed.len() - 9 } else { compressed.len() };
+            Ok(InputFile { role: "data".to_owned(), index, file: file(&compressed[..end])? })
+        };
+        (0..100).map(input).collect()
+    };
+    // Whole inputs are fine; damage is found in the first, which made way, and in the last.
+    for (damaged, fails) in [(None, false), (Some(0), true), (Some(99), true)] {
+        let inputs = inputs(damaged)?;
+        let call = raw::Call {
+            tool: "reopens".into(),
+            params: "{}".into(),
+            inputs: inputs.iter().map(linked).collect(),
+        };
+        let mut outputs = Outputs::default();
+        let roles = ["out".to_owned()];
+        let limits = GuestLimits { decoded_bytes: 1024 * MIB, ..guest_limits() };
+        let ran = bench.sandbox.run(&reopens, &call, &roles, inputs, &limits, &mut outputs).await;
+        match (ran, fails) {
+            (Ok(ran), false) => assert_eq!(ran.opened.len(), 100),
+            (Err(GuestError::Input { index, .. }), true) => assert_eq!(Some(index), damaged),
+            (ran, _) => bail!("{damaged:?}: {ran:?}"),
+        }
+    }
+    Ok(())
+}
