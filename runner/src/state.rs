@@ -417,7 +417,8 @@ impl State {
         let kept = text.floor_char_boundary(LINE_BYTES_MAX);
         let cost = kept as u64 + LOG_LINE_BYTES;
         if self.usage.log_bytes + cost > self.limits.log_bytes {
-            self.usage.log_bytes_dropped += length;
+            // Counted as it would have been kept, so that lines of nothing are not lost silently.
+            self.usage.log_bytes_dropped += length + LOG_LINE_BYTES;
             return Ok(());
         }
         text.truncate(kept);
