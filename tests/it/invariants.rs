@@ -41,7 +41,7 @@ fn i2_what_policy_no_longer_names_is_no_longer_offered() -> Result<()> {
     assert!(offered.is_some(), "it is still offered");
     let refused = stage.client.call("echo", json!({"text": "still here"}));
     assert!(refused.is_err() || refused.is_ok_and(|reply| reply.is_error), "it still answers");
-    stage.finish()
+    stage.close()
 }
 
 /// I-3. The process that holds a guest has no environment, and no descriptor of the home's.

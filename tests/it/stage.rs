@@ -1,11 +1,16 @@
 //! A world with guests in it and one assistant attached.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use helix_ids::Digest;
-use helix_tests::{StdioClient, ToolReply, World};
+use helix_tests::{StdioClient, ToolReply, World, wait};
 use serde_json::{Value, json};
 
 use crate::guests;
+
+/// How long a host may take to read its policy and compile what is new in it.
+const DECIDES_WITHIN: Duration = Duration::from_secs(180);
 
 /// A started world. [`Stage::finish`] looks at what must hold after every test.
 pub struct Stage {
@@ -41,8 +46,33 @@ impl Stage {
         world.allow("echo", &guests::honest("echo")?)?;
         prepare(&mut world)?;
         world.start()?;
-        let client = world.client()?;
+        let mut client = world.client()?;
+        // By its answer the host has everything open that it needs to answer.
+        client.call("host_info", json!({}))?;
+        world.look()?;
         Ok(Self { world, client })
+    }
+
+    /// Allows one more component while the host runs, and waits until the host offers it
+    /// (`None`) or says why not.
+    pub fn allow(&mut self, name: &str, component: &[u8]) -> Result<Option<Refusal>> {
+        let digest = self.world.allow(name, component)?;
+        self.world.write_policy()?;
+        self.settled(digest)
+    }
+
+    /// Waits until the host has decided about a component that policy names.
+    pub fn settled(&mut self, digest: Digest) -> Result<Option<Refusal>> {
+        let said = digest.to_string();
+        let decided = wait::until(DECIDES_WITHIN, || {
+            self.world.reload().ok()?;
+            let info = self.client.call("host_info", json!({})).ok()?.structured;
+            let offered = info["toolpacks"].as_array()?.iter().any(|row| row["digest"] == said.as_str());
+            let refused = info["refused"].as_array()?.iter().any(|row| row["digest"] == said.as_str());
+            (offered || refused).then_some(())
+        });
+        decided.context("the host does not decide")?;
+        self.refusal(digest)
     }
 
     /// Calls the honest guest; every world must still be able to.
@@ -86,7 +116,14 @@ impl Stage {
         imported(&reply)
     }
 
-    pub fn finish(self) -> Result<()> {
+    /// What holds after every attack: an honest call works, and [`World::finish`].
+    pub fn finish(mut self) -> Result<()> {
+        self.honest_call()?;
+        self.close()
+    }
+
+    /// The same for a world that allows nothing honest any more.
+    pub fn close(self) -> Result<()> {
         self.client.close()?;
         self.world.finish()
     }

@@ -7,6 +7,7 @@ pub mod load;
 pub mod many_runs;
 pub mod policy;
 pub mod redact;
+pub mod vitals;
 pub mod wait;
 pub mod world;
 

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::client::StdioClient;
 use crate::policy::PolicyText;
 use crate::redact;
+use crate::vitals::{IDLE_RUNNERS_MAX, Vitals};
 use crate::wait;
 
 /// How long a host may take to answer on its socket, on a machine that is busy with other tests.
@@ -28,6 +29,7 @@ pub struct World {
     pub policy: PolicyText,
     host: Option<Child>,
     canary: BTreeMap<PathBuf, (u64, SystemTime)>,
+    before: Option<Vitals>,
 }
 
 /// What a command of the CLI did.
@@ -97,7 +99,7 @@ impl World {
         policy.import_root("data", dir.path().join("data")).export_root("out", dir.path().join("out"));
         // Whoever waits for a state asks more often than an assistant does.
         policy.limit("caller", "requests_per_minute", "100000");
-        Ok(Self { dir, policy, host: None, canary })
+        Ok(Self { dir, policy, host: None, canary, before: None })
     }
 
     pub fn path(&self) -> &Path {
@@ -197,6 +199,17 @@ impl World {
         }
     }
 
+    /// Asks the host to read its policy now, and not at its next look.
+    ///
+    /// # Errors
+    /// No host is running.
+    pub fn reload(&self) -> Result<()> {
+        let pid = self.host_pid().context("no host is running")?.to_string();
+        let told = Command::new("kill").args(["-HUP", &pid]).status()?;
+        ensure!(told.success(), "the host could not be told");
+        Ok(())
+    }
+
     /// Kills the host at once, as a power cut would.
     ///
     /// # Errors
@@ -290,8 +303,18 @@ impl World {
         self.cli(&["fsck", "--deep"])?.ok().map(drop).context("fsck found something")
     }
 
+    /// Remembers what the host holds now, for [`World::finish`] to compare.
+    ///
+    /// # Errors
+    /// No host is running.
+    pub fn look(&mut self) -> Result<&Vitals> {
+        let pid = self.host_pid().context("no host is running")?;
+        Ok(self.before.insert(Vitals::of(pid)?))
+    }
+
     /// What holds after every test: the host lives if it was started, nothing outside the home
-    /// has changed, and the home is consistent.
+    /// has changed, and the home is consistent. A host that was looked at before has no more
+    /// descriptors and runners than then, no zombies, and never had much more memory.
     ///
     /// # Errors
     /// One of these does not hold.
@@ -300,6 +323,9 @@ impl World {
         ensure!(!self.log().contains("panicked at"), "something panicked:\n{}", self.log());
         let now = snapshot(&self.outside())?;
         ensure!(now == self.canary, "files outside the home have changed");
+        // One that was killed and started again is another.
+        let before = self.before.take().filter(|before| Some(before.pid()) == self.host_pid());
+        before.map_or(Ok(()), |before| before.back_to(IDLE_RUNNERS_MAX))?;
         self.fsck()
     }
 
