@@ -3,8 +3,10 @@
 //!
 //! A file holds what is its own: functions that replace the prelude's (`$describe`, `$plan`,
 //! `$run`, `$realloc`), and directives `;;@ key value` (values are JSON) that change what the
-//! guest says of itself. A file that is a whole `(module …)` is added, unused, to an otherwise
-//! honest component: so a test of a feature tests nothing else.
+//! guest says of itself. A file that is a whole `(module …)` or `(component …)` is added, unused
+//! unless it says `;;@ instantiate N`, to an otherwise honest component: so a test of a feature
+//! tests nothing else. `;;@ whole` makes the file the component itself; `;;@ limits` says under
+//! which limits the attack is tried; what is large is written out by [`crate::template`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,18 +17,51 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 use crate::abi::{Memory, Val};
+use crate::sections;
+use crate::template::{self, DIRECTIVE, Repetitions};
 
 /// Where static data begins; below it lies the area that host calls answer into.
 const DATA_START: u32 = 4096;
 
 /// A guest that behaves, from tests/guests/honest.
 pub fn honest(name: &str) -> Result<Vec<u8>> {
-    component(&folder("honest").join(format!("{name}.wat")))
+    first(Guest::all(&folder("honest").join(format!("{name}.wat")))?)
 }
 
 /// One attack, from tests/guests/hostile.
 pub fn hostile(name: &str) -> Result<Vec<u8>> {
-    component(&folder("hostile").join(format!("{name}.wat")))
+    first(attacks(name)?)
+}
+
+/// An attack in each of its variants.
+pub fn attacks(name: &str) -> Result<Vec<Guest>> {
+    Guest::all(&folder("hostile").join(format!("{name}.wat")))
+}
+
+fn first(guests: Vec<Guest>) -> Result<Vec<u8>> {
+    Ok(guests.into_iter().next().context("a file of no guest")?.component)
+}
+
+/// A guest, ready to be placed.
+pub struct Guest {
+    /// The value of `each` that it stands for.
+    pub variant: String,
+    pub component: Vec<u8>,
+    /// `;;@ limits {"guest.fuel": "1000"}`: the limits under which it is tried, as TOML.
+    pub limits: Vec<(String, String)>,
+}
+
+impl Guest {
+    fn all(path: &Path) -> Result<Vec<Self>> {
+        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-");
+        let encode = |(variant, text): (String, String)| {
+            let source = Source::parse(&name, &text)?;
+            let component = source.encode().with_context(|| format!("cannot encode {}", path.display()))?;
+            Ok(Self { variant, component, limits: source.limits()? })
+        };
+        template::variants(&text)?.into_iter().map(encode).collect()
+    }
 }
 
 /// The names of all attacks.
@@ -44,13 +79,6 @@ fn folder(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(kind)
 }
 
-fn component(path: &Path) -> Result<Vec<u8>> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().replace('_', "-");
-    let source = Source::parse(&name, &text)?;
-    source.encode().with_context(|| format!("cannot encode {}", path.display()))
-}
-
 /// A guest's file, taken apart.
 struct Source {
     toolpack: String,
@@ -64,21 +92,26 @@ struct Source {
 
 impl Source {
     fn parse(toolpack: &str, text: &str) -> Result<Self> {
+        let repetitions = Repetitions::of(text)?;
         let mut directives = Vec::new();
-        for line in text.lines().filter_map(|line| line.strip_prefix(";;@ ")) {
+        for line in text.lines().filter_map(|line| line.strip_prefix(DIRECTIVE)) {
             let (key, value) = line.split_once(' ').unwrap_or((line, "true"));
             let value = serde_json::from_str(value).with_context(|| format!("directive `{line}`"))?;
-            directives.push((key.to_owned(), value));
+            if !key.starts_with("repeat:") {
+                directives.push((key.to_owned(), repetitions.apply_in(value)));
+            }
         }
         let wit = text.split_once("(;@wit").and_then(|(_, rest)| rest.split_once(";)"));
+        let lines = text.lines().filter(|line| !line.starts_with(DIRECTIVE)).map(|line| format!("{line}\n"));
+        let code = repetitions.apply(&lines.collect::<String>());
         let begins = |word| text.lines().any(|line| line.starts_with(word));
-        let module = begins("(module").then_some(CORE_MODULE_SECTION);
-        let beside = module.or(begins("(component").then_some(COMPONENT_SECTION));
+        let module = begins("(module").then_some(sections::CORE_MODULE);
+        let beside = module.or(begins("(component").then_some(sections::COMPONENT));
         Ok(Self {
             toolpack: toolpack.to_owned(),
             directives,
             wit: wit.map(|(wit, _)| wit.to_owned()),
-            code: text.to_owned(),
+            code,
             beside,
         })
     }
@@ -95,23 +128,46 @@ impl Source {
         self.value(key).and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok())
     }
 
+    fn limits(&self) -> Result<Vec<(String, String)>> {
+        let Some(limits) = self.value("limits") else { return Ok(Vec::new()) };
+        let limits = limits.as_object().context("limits are an object")?.iter();
+        let toml = |value: &Value| value.as_str().map(str::to_owned).context("a limit is TOML in a text");
+        limits.map(|(key, value)| Ok((key.clone(), toml(value)?))).collect()
+    }
+
+    fn byte(&self, key: &str, default: u8) -> u8 {
+        self.number(key).and_then(|number| u8::try_from(number).ok()).unwrap_or(default)
+    }
+
     fn encode(&self) -> Result<Vec<u8>> {
+        if self.value("whole").is_some() {
+            return Ok(wat::parse_str(&self.code)?);
+        }
         let mut module = wat::parse_str(self.module()?)?;
         let (resolve, world) = self.world()?;
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
         let mut encoder = ComponentEncoder::default().merge_imports_based_on_semver(false).module(&module)?;
         let mut component = encoder.encode()?;
         if let Some(section) = self.beside {
-            append_section(&mut component, section, &wat::parse_str(&self.code)?)?;
+            let times = self.number("instantiate").unwrap_or(0);
+            let body = wat::parse_str(&self.code)?;
+            sections::append_and_instantiate(&mut component, section, &body, times)?;
+        }
+        if let Some(depth) = self.number("nest") {
+            sections::append(&mut component, sections::COMPONENT, &sections::nested(depth)?)?;
         }
         if let Some(bytes) = self.number("custom-section-bytes") {
             let mut section = vec![4, b'j', b'u', b'n', b'k'];
             section.resize(bytes, b'x');
-            append_section(&mut component, CUSTOM_SECTION, &section)?;
+            sections::append(&mut component, sections::CUSTOM, &section)?;
+        }
+        for _ in 0..self.number("custom-sections").unwrap_or(0) {
+            sections::append(&mut component, sections::CUSTOM, b"\x01x")?;
         }
         if let Some(bytes) = self.number("truncate") {
             component.truncate(component.len().saturating_sub(bytes));
         }
+        component.extend(self.text("trailing", "").bytes());
         Ok(component)
     }
 
@@ -210,9 +266,9 @@ impl Source {
             Val::text(&self.text("params-schema", schema)),
             Val::text(&self.text("result-schema", schema)),
             Val::List(vec![declared_input()]),
-            Val::List(self.outputs().into_iter().map(declared_output).collect()),
+            Val::List(self.outputs().into_iter().map(|output| self.declared_output(output)).collect()),
             Val::List(Vec::new()),
-            Val::U8(1),
+            Val::U8(self.byte("read-only", 1)),
             Val::U8(1),
             Val::List(Vec::new()),
             Val::text(""),
@@ -226,6 +282,18 @@ impl Source {
             Val::List(vec![tool]),
             Val::text(""),
         ]))
+    }
+
+    fn declared_output(&self, (role, most): (String, u32)) -> Val {
+        Val::Record(vec![
+            Val::text(&role),
+            Val::text(&self.text("output-type", "TEXT")),
+            Val::text(&self.text("label", &format!("{role}.txt"))),
+            Val::U32(1),
+            Val::U32(most),
+            Val::text("What the guest wrote."),
+            Val::U8(self.byte("output-check", 0)),
+        ])
     }
 
     /// (role, most): each exactly once unless `;;@ outputs [["out", 2]]` says otherwise.
@@ -277,40 +345,6 @@ fn declared_input() -> Val {
     ])
 }
 
-fn declared_output((role, most): (String, u32)) -> Val {
-    let label = Val::text(&format!("{role}.txt"));
-    let description = Val::text("What the guest wrote.");
-    Val::Record(vec![
-        Val::text(&role),
-        Val::text("TEXT"),
-        label,
-        Val::U32(1),
-        Val::U32(most),
-        description,
-        Val::U8(0),
-    ])
-}
-
 fn planned_input(role: &str) -> Val {
     Val::Record(vec![Val::text(role), Val::U32(0)])
-}
-
-const CUSTOM_SECTION: u8 = 0;
-const CORE_MODULE_SECTION: u8 = 1;
-const COMPONENT_SECTION: u8 = 4;
-
-fn append_section(component: &mut Vec<u8>, id: u8, body: &[u8]) -> Result<()> {
-    component.push(id);
-    let mut length = u32::try_from(body.len())?;
-    loop {
-        let low = u8::try_from(length & 0x7f)?;
-        length >>= 7;
-        if length == 0 {
-            component.push(low);
-            break;
-        }
-        component.push(low | 0x80);
-    }
-    component.extend_from_slice(body);
-    Ok(())
 }

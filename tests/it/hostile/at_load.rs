@@ -1,33 +1,12 @@
-//! Components that are refused before a caller sees a tool of theirs.
+//! Components that are refused for their language, their imports or their exports before a caller
+//! sees a tool of theirs.
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
+use super::attack::{each, harmless, refused};
 use crate::guests;
 use crate::stage::Stage;
-
-/// A component that is refused with this code, in words that name the offender; beside it an
-/// honest one is offered and works.
-#[track_caller]
-fn refused(name: &str, code: &str, says: &[&str]) -> Result<()> {
-    let component = guests::hostile(name)?;
-    let toolpack = name.replace('_', "-");
-    let mut digest = None;
-    let mut stage = Stage::prepared(|world| {
-        digest = Some(world.allow(&toolpack, &component)?);
-        Ok(())
-    })?;
-    let refusal = stage.refusal(digest.context("no digest")?)?.context("it was not refused")?;
-
-    assert_eq!(refusal.code, code, "{}", refusal.message);
-    for words in says {
-        assert!(refusal.message.contains(words), "`{words}` is not in: {}", refusal.message);
-    }
-    let tools = stage.tool_names()?;
-    assert!(!tools.contains(&"attack".to_owned()), "its tool is offered: {tools:?}");
-    assert_eq!(stage.runs()?, Vec::<String>::new());
-    stage.honest_call()?;
-    stage.finish()
-}
 
 /// I-2. It would not even parse, and nothing says so: nothing has looked.
 #[test]
@@ -118,57 +97,89 @@ fn uses_relaxed_simd() -> Result<()> {
 }
 
 #[test]
-fn malformed_truncated() -> Result<()> {
-    refused("malformed_truncated", "malformed_component", &[])
+fn imports_wasi_rest() -> Result<()> {
+    let offenders = ["wasi:sockets/network@0.2.0", "wasi:cli/environment@0.2.0", "wasi:io/streams@0.2.0"];
+    refused("imports_wasi_rest", "import_not_allowed", &offenders)
 }
 
 #[test]
-fn custom_section_huge() -> Result<()> {
-    refused("custom_section_huge", "component_too_large", &[])
+fn uses_tail_calls() -> Result<()> {
+    refused("uses_tail_calls", "feature_not_allowed", &["tail calls"])
 }
 
 #[test]
-fn memory_minimum_huge() -> Result<()> {
-    refused("memory_minimum_huge", "memory_min_exceeds", &[])
+fn uses_function_references() -> Result<()> {
+    refused("uses_function_references", "feature_not_allowed", &["function references"])
 }
 
 #[test]
-fn table_minimum_huge() -> Result<()> {
-    refused("table_minimum_huge", "table_min_exceeds", &[])
-}
-
-/// Instantiation is inside the limits too.
-#[test]
-fn loops_in_start() -> Result<()> {
-    refused("loops_in_start", "describe_failed", &["fuel"])
+fn uses_custom_page_sizes() -> Result<()> {
+    refused("uses_custom_page_sizes", "feature_not_allowed", &["custom page sizes"])
 }
 
 #[test]
-fn traps_in_describe() -> Result<()> {
-    refused("traps_in_describe", "describe_failed", &[])
+fn uses_external_references() -> Result<()> {
+    refused("uses_external_references", "feature_not_allowed", &["external references"])
 }
 
 #[test]
-fn description_invisible() -> Result<()> {
-    refused("description_invisible", "manifest_text", &["description"])
+fn uses_wide_arithmetic() -> Result<()> {
+    refused("uses_wide_arithmetic", "feature_not_allowed", &["wide arithmetic"])
 }
 
 #[test]
-fn tool_name_reserved() -> Result<()> {
-    refused("tool_name_reserved", "tool_name_reserved", &["artifact_import"])
+fn uses_futures() -> Result<()> {
+    refused("uses_futures", "feature_not_allowed", &["futures"])
 }
 
 #[test]
-fn tool_name_confusable() -> Result<()> {
-    refused("tool_name_confusable", "manifest_name", &[])
+fn uses_error_context() -> Result<()> {
+    refused("uses_error_context", "feature_not_allowed", &["error-context"])
 }
 
 #[test]
-fn schema_remote_ref() -> Result<()> {
-    refused("schema_remote_ref", "schema_ref", &["$ref"])
+fn uses_async_callback() -> Result<()> {
+    refused("uses_async_callback", "feature_not_allowed", &["async"])
 }
 
 #[test]
-fn schema_backtracking() -> Result<()> {
-    refused("schema_backtracking", "schema_pattern", &[])
+fn uses_utf16() -> Result<()> {
+    refused("uses_utf16", "feature_not_allowed", &["UTF-16"])
+}
+
+#[test]
+fn export_missing() -> Result<()> {
+    refused("export_missing", "export_missing", &["run"])
+}
+
+#[test]
+fn export_wrong_type() -> Result<()> {
+    refused("export_wrong_type", "interface_mismatch", &["run"])
+}
+
+#[test]
+fn export_types_named_so() -> Result<()> {
+    refused("export_types_named_so", "interface_mismatch", &[])
+}
+
+#[test]
+fn export_more() -> Result<()> {
+    harmless("export_more")
+}
+
+#[test]
+fn check_level_unknown() -> Result<()> {
+    refused("check_level_unknown", "describe_failed", &[])
+}
+
+/// The component model reads every number but 0 as yes.
+#[test]
+fn bool_of_seven() -> Result<()> {
+    each("bool_of_seven", |stage, _attack, refusal| {
+        assert!(refusal.is_none(), "it is refused");
+        let tools = stage.client.tools()?;
+        let tool = tools.iter().find(|tool| tool["name"] == "attack").context("it is not offered")?;
+        assert_eq!(tool["annotations"]["readOnlyHint"], json!(true));
+        Ok(())
+    })
 }

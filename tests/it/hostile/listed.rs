@@ -4,21 +4,58 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use helix_tests::vitals::IDLE_RUNNERS_MAX;
+use serde_json::json;
 
+use super::attack::staged_with;
 use crate::guests;
+use crate::neighbour::Neighbour;
+use crate::stage::Stage;
 
 /// Every attack is valid text and becomes a component that only its attack makes wrong.
 #[test]
 fn every_guest_encodes() -> Result<()> {
     for name in guests::hostile_names()? {
-        let component = guests::hostile(&name)?;
-        assert!(component.starts_with(b"\0asm"), "{name}");
+        for attack in guests::attacks(&name)? {
+            assert!(attack.component.starts_with(b"\0asm"), "{name} {}", attack.variant);
+        }
     }
     for name in ["echo", "patient"] {
         assert!(guests::honest(name)?.starts_with(b"\0asm"), "{name}");
     }
     Ok(())
+}
+
+/// What [`crate::stage::Stage::finish`] looks for, it finds.
+#[test]
+fn what_stays_behind_is_noticed() -> Result<()> {
+    let mut stage = Stage::honest()?;
+    let vitals = stage.world.look()?.clone();
+    vitals.back_to(IDLE_RUNNERS_MAX)?;
+    let clients = (0..4).map(|_| stage.world.client()).collect::<Result<Vec<_>>>()?;
+    let excess = vitals.excess(IDLE_RUNNERS_MAX)?.context("four connections went unnoticed")?;
+    assert!(excess.starts_with("descriptors"), "{excess}");
+    let excess = vitals.excess(0)?.context("a runner went unnoticed")?;
+    assert!(excess.starts_with("processes"), "{excess}");
+    for client in clients {
+        client.close()?;
+    }
+    stage.finish()
+}
+
+/// A neighbour that is not served is noticed: here the one runner that there is belongs to the attack.
+#[test]
+fn a_neighbour_that_waits_is_noticed() -> Result<()> {
+    let limits =
+        [("host.runners", "1"), ("guest.fuel", "9_000_000_000_000_000_000"), ("guest.wall", "\"2s\"")];
+    let mut stage = staged_with("loops_forever", &limits)?;
+    let neighbour = Neighbour::new(&stage.world)?;
+    let undisturbed =
+        neighbour.while_attacked("loops_forever", 10, || stage.client.call("attack", json!({})));
+    let told = undisturbed.err().context("it was served all the same")?;
+    assert!(told.to_string().starts_with("only "), "{told}");
+    stage.finish()
 }
 
 #[test]

@@ -3,7 +3,13 @@
 
 mod at_load;
 mod at_run;
+mod attack;
+mod border;
 mod listed;
+mod outputs;
 mod paths;
 mod policies;
 mod requests;
+mod said;
+mod shapes;
+mod words;

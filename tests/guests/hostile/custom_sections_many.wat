@@ -1,0 +1,2 @@
+;; A small component of very many parts.
+;;@ custom-sections 100000

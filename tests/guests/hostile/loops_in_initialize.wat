@@ -1,0 +1,3 @@
+;; A module whose initialiser never returns.
+(func $spin (loop $again (br $again)))
+(export "_initialize" (func $spin))

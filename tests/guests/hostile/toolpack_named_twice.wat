@@ -1,0 +1,3 @@
+;; A toolpack with the name of one that is offered already, and other bytes.
+;;@ toolpack "echo"
+;;@ tool "other"

@@ -1,0 +1,2 @@
+;; An honest component with something behind its end.
+;;@ trailing "and so on"
