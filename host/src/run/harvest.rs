@@ -14,7 +14,7 @@ use crate::contract::{CheckLevel, Report};
 use crate::ledger::{Failure, NewArtifact, Outcome, OutputRow};
 use crate::plan::{self, Plan, PlannedOutput};
 use crate::sandbox::client::WrittenOutput;
-use crate::sandbox::protocol::Verdict;
+use crate::sandbox::protocol::{Limit, Usage, Verdict};
 use crate::sandbox::{GuestError, RunOutcome};
 
 /// How much of an output its sniffer sees.
@@ -42,6 +42,8 @@ pub(super) async fn harvest(
     let report = Report::parse(outcome.report.clone(), &guest.tool)
         .map_err(|error| failure::of_gate(error.code, &error.message))?;
 
+    within_limit(super::limits::of_attempt(plan, guest).output_bytes, &files)?;
+
     let mut outputs = Vec::with_capacity(files.len());
     for file in files {
         let role = plan.output(&file.role).ok_or_else(|| {
@@ -62,6 +64,28 @@ pub(super) async fn harvest(
         summary: escaped(&report.summary, SUMMARY_BYTES_MAX),
         outputs,
     })
+}
+
+/// The runner counts output bytes, and its files have a limit each; this holds all of them together
+/// for one that was taken over (invariant I-9).
+fn within_limit(limit_bytes: u64, files: &[Written]) -> Result<(), Failure> {
+    let mut bytes = 0_u64;
+    for file in files {
+        bytes = bytes.saturating_add(length(&file.incoming).map_err(|error| failure::of_store(&error))?);
+    }
+    if bytes > limit_bytes {
+        let message = format!("the outputs hold {bytes} bytes; at most {limit_bytes} are allowed");
+        let usage = Usage::default();
+        return Err(failure::of_guest(&GuestError::Limit { limit: Limit::OutputBytes, message, usage }));
+    }
+    Ok(())
+}
+
+fn length(incoming: &Incoming) -> Result<u64, ArtifactError> {
+    let metadata = incoming.reader()?.metadata();
+    let metadata =
+        metadata.map_err(|source| ArtifactError::Io { what: "measure an output".to_owned(), source })?;
+    Ok(metadata.len())
 }
 
 fn as_written(output: &WrittenOutput) -> plan::Written<'_> {
@@ -140,4 +164,28 @@ fn row(project: ProjectId, role: &PlannedOutput, key: OutputKey, stored: Stored)
         seal: stored.seal,
     };
     OutputRow { role: role.role().clone(), key, artifact }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn i9_outputs_that_hold_more_than_the_limit_together_are_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = artifacts::Store::open(folder.path(), 0).unwrap();
+        let written = |bytes: &[u8]| {
+            let incoming = store.incoming().unwrap();
+            incoming.writer().unwrap().write_all(bytes).unwrap();
+            Written { role: "out".to_owned(), key: "a".to_owned(), incoming }
+        };
+        let files = [written(b"12345"), written(b"67890")];
+        assert!(within_limit(10, &files).is_ok());
+        let failure = within_limit(9, &files).unwrap_err();
+        assert_eq!((failure.class.as_str(), failure.code.as_str()), ("limit", "limit_output_bytes"));
+        // A limit is recorded, and never an answer.
+        assert!(!failure.is_answer);
+    }
 }
