@@ -5,6 +5,7 @@
 //! the host, which kills this process. There is no epoch.
 
 use std::hash::{Hash, Hasher};
+use std::sync::OnceLock;
 
 use helix_ids::Digest;
 use wasmtime::{Config, Engine, WasmFeatures};
@@ -33,7 +34,7 @@ const COMPILE_THREADS_MAX: usize = 4;
 
 /// The engine.
 pub fn engine(stack_bytes: usize) -> Result<Engine, wasmtime::Error> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = processors();
     let mut config = Config::new();
     config
         .wasm_features(FEATURES.complement(), false)
@@ -47,6 +48,21 @@ pub fn engine(stack_bytes: usize) -> Result<Engine, wasmtime::Error> {
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
         .parallel_compilation(processors <= COMPILE_THREADS_MAX);
     Engine::new(&config)
+}
+
+/// Processors that this process may use, as they were when it was first asked: the answer is read
+/// from files, and behind the walls there are none.
+fn processors() -> usize {
+    static FIRST: OnceLock<usize> = OnceLock::new();
+    *FIRST.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Starts the threads of a compilation. The compiler would start them itself, and as many as the
+/// machine has processors where it cannot read how many of them are ours.
+pub fn start_compilers() -> Result<(), String> {
+    let count = if processors() <= COMPILE_THREADS_MAX { processors() } else { 1 };
+    let started = rayon::ThreadPoolBuilder::new().num_threads(count).build_global();
+    started.map_err(|error| format!("the compiler's threads cannot be started: {error}"))
 }
 
 /// Under which engine, settings and processor features code is compiled here: part of the key of

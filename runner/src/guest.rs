@@ -68,6 +68,7 @@ fn failed(stop: Stop, usage: Usage) -> Done {
 fn execute(store: &mut Store<State>, code: &OwnedFd, question: Question) -> Result<Answer, Stop> {
     let engine = store.engine().clone();
     let component = load(&engine, code)?;
+    crate::walls::close().map_err(Stop::Fault)?;
     let linker = v1::linker(&engine).map_err(|error| Stop::fault("the imports cannot be linked", &error))?;
     let mismatch = |error: wasmtime::Error| Stop::trap(GUEST_ABI, error.root_cause().to_string());
     let pre = linker.instantiate_pre(&component).map_err(mismatch)?;

@@ -5,7 +5,8 @@
 //! is [`protocol`], and [`raw`], the records that a guest fills.
 //!
 //! The process has an empty environment, `/` as its folder, and no descriptor but its socket and
-//! what comes over it (invariant I-3). It dies with the host, and never leaves a core.
+//! what comes over it, and builds [`walls`] around itself (invariant I-3). It dies with the host, and
+//! never leaves a core.
 
 mod ahead;
 mod channel;
@@ -21,6 +22,7 @@ mod refusal;
 mod state;
 mod stop;
 mod v1;
+mod walls;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -34,7 +36,7 @@ use wasmtime::Engine;
 use self::channel::Channel;
 use self::guest::Question;
 use self::refusal::Refusal;
-use crate::protocol::{CompileLimits, Done, Event, GuestLimits, HEAD_BYTES_MAX, Request};
+use crate::protocol::{CompileLimits, Done, Event, GuestLimits, HEAD_BYTES_MAX, Request, Wall};
 
 pub use inspect::{EXPORTS, IMPORTS};
 
@@ -44,23 +46,37 @@ const HOST_STACK_BYTES: usize = 8 * 1024 * 1024;
 /// Largest wasm stack that a policy can give.
 const WASM_STACK_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What `helixmcp runner` does.
+/// What `helixmcp runner` does, and `helixmcp runner probe [WALL]`, which lets itself be tried with
+/// that wall of the kernel's alone, or with none, and never has a guest.
 pub fn main() -> ExitCode {
-    let served = process::harden().and_then(|()| serve());
+    let mut words = std::env::args_os().skip(2);
+    let served = process::harden().and_then(|()| match words.next() {
+        Some(word) if word == "probe" => {
+            let name = words.next();
+            let walls = Wall::ALL.iter().filter(|wall| name.as_ref().is_some_and(|name| name == wall.name()));
+            serve(&walls.copied().collect::<Vec<_>>(), true)
+        }
+        _ => serve(&Wall::ALL, false),
+    });
     // Nobody would read a message: the host sees how the process ended.
     if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn serve() -> std::io::Result<()> {
+fn serve(wanted: &[Wall], is_probe: bool) -> std::io::Result<()> {
     let panics = process::catch_panics();
     let mut channel = Channel::from_stdin()?;
     // Made before there is a request, so that a spare runner has it ready.
     let engine = engine::engine(engine::STACK_BYTES).map_err(std::io::Error::other)?;
-    channel.send(&Event::Hello { engine: engine::fingerprint(&engine) })?;
+    let walls = walls::build(wanted)?;
+    channel.send(&Event::Hello { engine: engine::fingerprint(&engine), walls })?;
     let Ok((request, descriptors)) = channel.receive::<Request>() else {
         // The host let go of a spare.
         return Ok(());
     };
+    // Behind fewer walls nothing is done but to try them.
+    if is_probe && !matches!(request, Request::Probe { .. }) {
+        return Err(std::io::Error::other("a probe has no guest"));
+    }
     let stack_bytes = wasm_stack_bytes(&request) + HOST_STACK_BYTES;
     let answer = move || {
         let caught =
@@ -82,15 +98,20 @@ fn wasm_stack_bytes(request: &Request) -> usize {
         Request::Describe { limits } | Request::Plan { limits, .. } | Request::Run { limits, .. } => {
             usize::try_from(limits.stack_bytes).unwrap_or(usize::MAX).clamp(64 * 1024, WASM_STACK_BYTES_MAX)
         }
-        Request::Inspect { .. } | Request::Compile { .. } | Request::Check { .. } | Request::Head { .. } => {
-            engine::STACK_BYTES
-        }
+        Request::Inspect { .. }
+        | Request::Compile { .. }
+        | Request::Check { .. }
+        | Request::Head { .. }
+        | Request::Probe { .. } => engine::STACK_BYTES,
     }
 }
 
 fn answer(engine: Engine, request: Request, descriptors: Vec<OwnedFd>, channel: Channel) -> (Done, Channel) {
     let stack_bytes = wasm_stack_bytes(&request);
     let mut descriptors = descriptors.into_iter();
+    if let Request::Probe { attempt } = request {
+        return (walls::probe::probe(attempt, descriptors.next()), channel);
+    }
     let Some(first) = descriptors.next() else {
         return (Done::Fault { message: "the request came without its file".into() }, channel);
     };
@@ -114,14 +135,21 @@ fn answer(engine: Engine, request: Request, descriptors: Vec<OwnedFd>, channel: 
         Request::Compile { limits } => (compile(&engine, first, descriptors.next(), &limits), channel),
         Request::Check { artifact_type } => {
             let check = || check::check(first, artifact_type).map(Done::Checked);
-            (done(process::limit_file().and_then(|()| check())), channel)
+            (done(before_reading().and_then(|()| check())), channel)
         }
         Request::Head { max_bytes } => {
             let head = || check::head(first, max_bytes.min(HEAD_BYTES_MAX));
             let text = |bytes| Done::Head(base64::engine::general_purpose::STANDARD.encode(bytes));
-            (done(process::limit_file().and_then(|()| head()).map(text)), channel)
+            (done(before_reading().and_then(|()| head()).map(text)), channel)
         }
+        Request::Probe { .. } => (Done::Fault { message: "a probe without its attempt".into() }, channel),
     }
+}
+
+/// What stands before a file is looked at.
+fn before_reading() -> Result<(), String> {
+    walls::close()?;
+    process::limit_file()
 }
 
 /// The engine that is ready, unless policy wants another stack: that is no part of a compiled
@@ -143,6 +171,9 @@ fn compile(engine: &Engine, component: OwnedFd, target: Option<OwnedFd>, limits:
         Err(message) => return Done::Fault { message },
     };
     let Some(target) = target else { return Done::Fault { message: "no file to compile into".into() } };
+    if let Err(message) = engine::start_compilers() {
+        return Done::Fault { message };
+    }
     let inspection = match inspect::inspect(&component, limits) {
         Ok(inspection) => inspection,
         Err(Refusal { code, message }) => return Done::Refused { code: code.to_owned(), message },
@@ -158,10 +189,13 @@ fn compile(engine: &Engine, component: OwnedFd, target: Option<OwnedFd>, limits:
 
 /// Reads a component under the limits that hold for looking at one.
 fn read_component(component: OwnedFd, limits: &CompileLimits) -> Result<Vec<u8>, String> {
+    walls::close()?;
     process::limit_compilation(limits)?;
     let file = File::from(component);
     let fault = |error: std::io::Error| format!("the component cannot be read: {error}");
-    let length = file.metadata().map_err(fault)?.len();
+    // Asked by its descriptor alone: calls that take a name are gone.
+    let length = rustix::fs::fstat(&file).map_err(|error| fault(error.into()))?.st_size;
+    let length = u64::try_from(length).map_err(|error| error.to_string())?;
     // One more than allowed is enough to be refused for its size.
     let length = length.min(limits.component_bytes.saturating_add(1));
     let mut bytes = vec![0; usize::try_from(length).map_err(|error| error.to_string())?];

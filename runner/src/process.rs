@@ -1,14 +1,14 @@
-//! The walls that the runner puts around itself before it hears of a guest.
+//! What the runner lays down before it hears of a guest, and the limits once it has.
 
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::process::{Resource, Rlimit, Signal};
 
-use crate::protocol::{CompileLimits, GuestLimits};
+use crate::protocol::{CompileLimits, DESCRIPTORS_MAX, GuestLimits, HOST_BYTES};
 
-/// Memory of a runner beside its guest's: engine, decoders, buffers, stacks.
-const HOST_BYTES: u64 = 768 * 1024 * 1024;
+/// Descriptors beside those that a request brings: the socket, outputs, copies of inputs.
+const OWN_DESCRIPTORS: u64 = 16_384;
 
 /// Makes this process one that holds nothing and leaves nothing.
 pub fn harden() -> std::io::Result<()> {
@@ -16,9 +16,12 @@ pub fn harden() -> std::io::Result<()> {
     close_descriptors()?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     set(Resource::Core, 0)?;
+    set(Resource::Memlock, 0)?;
+    set(Resource::Msgqueue, 0)?;
     // Inputs come as descriptors, and a role may have many.
-    let most = rustix::process::getrlimit(Resource::Nofile).maximum;
-    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })?;
+    let most = DESCRIPTORS_MAX as u64 + OWN_DESCRIPTORS;
+    let most = rustix::process::getrlimit(Resource::Nofile).maximum.map_or(most, |hard| hard.min(most));
+    set(Resource::Nofile, most)?;
     Ok(())
 }
 
@@ -46,7 +49,8 @@ fn close_descriptors() -> std::io::Result<()> {
 /// compiler has no budget of its own. Going past them ends the process, which the host reports
 /// as `compile_limit`.
 pub fn limit_compilation(limits: &CompileLimits) -> Result<(), String> {
-    let fault = |error: rustix::io::Errno| format!("the limits cannot be set: {error}");
+    // A compiled form that did not fit into memory was never made.
+    limit_output(limits.memory_bytes)?;
     set(Resource::As, limits.memory_bytes).map_err(fault)?;
     set(Resource::Cpu, limits.cpu.as_secs().max(1)).map_err(fault)
 }
@@ -54,13 +58,25 @@ pub fn limit_compilation(limits: &CompileLimits) -> Result<(), String> {
 /// Memory of the whole process, for what the engine does not count. Address space cannot be
 /// limited here: the engine reserves more than 4 GiB for each memory.
 pub fn limit_guest(limits: &GuestLimits) -> Result<(), String> {
+    limit_output(limits.output_bytes)?;
     let bytes = limits.memory_bytes.saturating_add(limits.stack_bytes).saturating_add(HOST_BYTES);
-    set(Resource::Data, bytes).map_err(|error| format!("the limits cannot be set: {error}"))
+    set(Resource::Data, bytes).map_err(fault)
 }
 
 /// Memory of a process that reads one file: a check holds a line at most.
 pub fn limit_file() -> Result<(), String> {
-    set(Resource::Data, HOST_BYTES).map_err(|error| format!("the limits cannot be set: {error}"))
+    limit_output(0)?;
+    set(Resource::Data, HOST_BYTES).map_err(fault)
+}
+
+/// Largest file that this process can make of one that it was given. Our own count speaks first;
+/// this holds for a runner that was taken over (invariant I-9), and ends it.
+pub fn limit_output(bytes: u64) -> Result<(), String> {
+    set(Resource::Fsize, bytes).map_err(fault)
+}
+
+fn fault(error: rustix::io::Errno) -> String {
+    format!("the limits cannot be set: {error}")
 }
 
 fn set(resource: Resource, most: u64) -> rustix::io::Result<()> {

@@ -30,6 +30,9 @@ pub const DESCRIPTORS_MAX: usize = 16_384;
 /// Most bytes that [`Request::Head`] gives: base64 of it fits in a frame.
 pub const HEAD_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
+/// Memory of a runner beside its guest's: engine, decoders, buffers, stacks.
+pub const HOST_BYTES: u64 = 768 * 1024 * 1024;
+
 /// Caps on inspection and compilation. From `[limits.compile]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompileLimits {
@@ -112,6 +115,93 @@ pub enum Verdict {
     Bad { reason: String, offset: Option<u64> },
 }
 
+/// A wall around a runner that not every kernel or account can build, by the name that policy has
+/// for it. What every Linux has (limits, no privileges, no environment) is no choice, and so not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wall {
+    /// No file, no TCP, no signal and no abstract socket beyond what the runner was given.
+    Landlock,
+    /// No system call that a runner has no use for.
+    Seccomp,
+    /// Memory and threads counted by the kernel. The host builds this one.
+    Cgroup,
+}
+
+impl Wall {
+    pub const ALL: [Self; 3] = [Self::Landlock, Self::Seccomp, Self::Cgroup];
+
+    /// As policy and protocol write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Landlock => "landlock",
+            Self::Seccomp => "seccomp",
+            Self::Cgroup => "cgroup",
+        }
+    }
+}
+
+/// Whether a wall stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// And how far it reaches.
+    Holds(String),
+    /// And why.
+    Missing(String),
+}
+
+/// The walls that a runner built around itself. Said before it has heard of a guest, so it is
+/// believed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Walls {
+    pub landlock: Standing,
+    pub seccomp: Standing,
+}
+
+/// What a probe tries from behind the walls. Nothing here harms if it succeeds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attempt {
+    OpenFile,
+    WriteFile,
+    ListFolder,
+    UnixSocket,
+    InternetSocket,
+    BindTcp,
+    ConnectTcp,
+    /// An abstract socket of this name, at which the host listens.
+    ConnectAbstract {
+        name: String,
+    },
+    Execute,
+    Fork,
+    SignalParent,
+    TraceParent,
+    IoUring,
+    /// Memory shared with nobody yet, which no limit on a process's own memory counts.
+    ShareMemory,
+    /// Code that was not there when the guest was loaded.
+    NewCode,
+    ChangeRoot,
+    ReadEnvironment,
+    /// A byte beyond the limit, into the file that comes with the request.
+    WriteBeyond {
+        limit_bytes: u64,
+    },
+    /// Memory beyond the limit of a process that reads one file.
+    AllocateBeyond,
+    /// So much memory, used, with no other limit in the way.
+    UseMemory {
+        bytes: u64,
+    },
+    /// So many threads at once.
+    StartThreads {
+        count: u64,
+    },
+}
+
 /// An input's place in a call; its descriptor stands at the same position.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputSlot {
@@ -137,6 +227,8 @@ pub enum Request {
     Check { artifact_type: ArtifactType },
     /// The file.
     Head { max_bytes: u64 },
+    /// A file for [`Attempt::WriteBeyond`], else nothing. No guest is here.
+    Probe { attempt: Attempt },
 }
 
 /// The client's answer to [`Event::Create`]: a file comes with it.
@@ -147,9 +239,11 @@ pub struct Created {}
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
-    /// First of all: under which engine and configuration code is compiled here.
+    /// First of all: under which engine and configuration code is compiled here, and behind which
+    /// walls.
     Hello {
         engine: String,
+        walls: Walls,
     },
     Log {
         level: String,
@@ -181,6 +275,11 @@ pub enum Done {
     Checked(Verdict),
     /// Base64.
     Head(String),
+    /// An attempt was refused (and how), or it succeeded (and what it got).
+    Probed {
+        refused: bool,
+        how: String,
+    },
     /// The component breaks a rule.
     Refused {
         code: String,

@@ -23,3 +23,4 @@ mod share;
 mod stage;
 mod template;
 mod vectors;
+mod walls;

@@ -19,7 +19,7 @@ use crate::policy::{CallerLimits, Denial, Policy, Project};
 use crate::run::turns::Turn;
 use crate::run::{Effects, Entry, Job, Runs, Turns};
 use crate::sandbox::Sandbox;
-use crate::sandbox::client::SandboxSettings;
+use crate::sandbox::client::{Confinement, SandboxSettings};
 use crate::sandbox::profile::engine_description;
 
 pub use super::policy_file::{PolicyFile, PolicyFileError};
@@ -176,6 +176,8 @@ impl Host {
     /// Makes the rest of the host what the policy in force says.
     async fn load_policy(&self) {
         let policy = self.policy();
+        // First: nothing below looks at a component in a runner that policy does not want.
+        self.sandbox.confine(confinement(&policy));
         let is_allowed = |component: &Digest| policy.admit_component(component).is_ok();
         self.runs.cancel_queued(is_allowed, "the policy, which no longer allows the component");
         for project in policy.projects() {
@@ -303,4 +305,10 @@ impl Host {
 /// More at once than there are processors would only slow each other down.
 fn short_at_once() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(SHORT_RUNNERS)
+}
+
+/// What policy wants to stand around every runner.
+#[must_use]
+pub fn confinement(policy: &Policy) -> Confinement {
+    Confinement { required: policy.host.require.clone(), cgroups: policy.host.cgroups.clone() }
 }

@@ -1,5 +1,7 @@
 //! `helixmcp doctor`: what works here, what does not, and which command would fix it.
 
+mod walls;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -61,7 +63,7 @@ impl Finding {
     }
 }
 
-/// Looks at everything and starts nothing.
+/// Looks at everything. What it starts are runners that try their own walls.
 ///
 /// # Errors
 /// When nobody reads.
@@ -69,6 +71,7 @@ pub async fn run(settings: &Settings, out: &mut dyn Write) -> anyhow::Result<Exi
     let mut findings = vec![openat2(), seals(), user()];
     findings.extend(home(settings));
     findings.extend(policy(settings));
+    findings.extend(walls::walls(read_policy(settings).as_ref()).await);
     findings.push(host(settings).await);
     findings.extend(for_authors(settings));
     let broken = findings.iter().any(|finding| finding.verdict == Verdict::Broken);
@@ -131,7 +134,7 @@ fn user() -> Finding {
     if uid.is_root() {
         Finding::note(
             "user",
-            "you are root; runners drop nothing they do not have",
+            "you are root; runners keep the uid and drop every capability",
             "run helixmcp as an ordinary user",
         )
     } else {

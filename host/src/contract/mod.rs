@@ -19,6 +19,7 @@ use helix_ids::{ArtifactType, ContractVersion, ImageName, Label, PinnedImage, Ro
 use serde_json::Value;
 
 pub use arguments::{ArgumentError, Arguments, Samples};
+pub use helix_runner::protocol::Wall;
 pub use helix_runner::raw;
 pub use manifest::ManifestError;
 pub use raw::{CheckLevel, Count};

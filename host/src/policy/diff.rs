@@ -8,6 +8,8 @@ use std::path::Path;
 
 use helix_ids::{Digest, ProjectName, ToolName, ToolpackName};
 
+use crate::contract::Wall;
+
 use super::limits::{CALLER_KEYS, COMPILE_KEYS, GUEST_KEYS, HOST_KEYS, Key};
 use super::{ComponentRule, Grant, Names, Policy, Project, Question, Serve};
 
@@ -39,6 +41,15 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
     limits("limits.compile", COMPILE_KEYS, &old.compile, &new.compile, &mut changes);
     limits("limits.caller", CALLER_KEYS, &old.caller, &new.caller, &mut changes);
     limits("limits.host", HOST_KEYS, &old.host, &new.host, &mut changes);
+    for wall in Wall::ALL {
+        // What is required no more may be missing now.
+        let may_lack = |policy: &Policy| !policy.host.require.contains(&wall);
+        let what = format!("limits.host: a runner without the wall `{}`", wall.name());
+        changes.flag(&what, may_lack(old), may_lack(new));
+    }
+    if old.host.cgroups != new.host.cgroups {
+        changes.push(new.host.cgroups.is_empty(), "limits.host: the cgroups changed".to_owned());
+    }
     if old.store_root != new.store_root {
         changes.push(false, "the store lies elsewhere".to_owned());
     }

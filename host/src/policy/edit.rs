@@ -70,6 +70,7 @@ components = "all"
 # [limits.host]
 # runners = 4
 # free_space_floor = "5GiB"
+# require = ["seccomp"]   # walls without which nothing runs; `helixmcp doctor` tries them
 
 # Toolpacks are added by `helixmcp policy allow FILE`, which shows what it adds:
 # [[component]]

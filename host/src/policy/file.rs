@@ -11,6 +11,7 @@ use helix_ids::name::is_invisible;
 use helix_ids::{Digest, ProjectName, RootName, ToolpackName};
 use toml::Spanned;
 
+use crate::contract::Wall;
 use crate::contract::text::shown;
 
 use super::limits::{CALLER_KEYS, COMPILE_KEYS, GUEST_KEYS, HOST_KEYS, Key};
@@ -20,8 +21,8 @@ use super::raw::{
 };
 use super::units::Unit;
 use super::{
-    Cap, ComponentRule, DenyRule, ExportRoot, GuestLimits, ImportRoot, Names, Policy, PolicyError,
-    PolicyProblem, Project, ProjectRule, Serve,
+    Cap, ComponentRule, DenyRule, ExportRoot, GuestLimits, HostLimits, ImportRoot, Names, Policy,
+    PolicyError, PolicyProblem, Project, ProjectRule, Serve,
 };
 
 /// Largest policy file (invariant I-9).
@@ -70,6 +71,9 @@ impl Policy {
         }
     }
 }
+
+/// Keys of `[limits.host]` that are lists and no amounts.
+pub(super) const WALL_KEYS: &[&str] = &["require", "cgroups"];
 
 /// Turns raw tables into meanings and collects what is wrong with them.
 struct Reader<'t> {
@@ -128,6 +132,10 @@ impl<'t> Reader<'t> {
         if name.is_empty() || name.len() > 64 || name.chars().any(is_invisible) {
             self.problem(raw.name.span(), "expected a name of 1 to 64 bytes without invisible characters");
         }
+        let (walls, mut limits_of_host) = (self.walls(&raw.limits.host), raw.limits.host);
+        limits_of_host.retain(|key, _value| !WALL_KEYS.contains(&key.get_ref().as_str()));
+        let host = self.filled(&limits_of_host, HOST_KEYS, &["resident"]);
+        let host = HostLimits { require: walls.0, cgroups: walls.1, ..host };
         let guest = self.limits(&raw.limits.guest, GUEST_KEYS, &[]);
         let mut ceiling = GuestLimits::default();
         guest.iter().for_each(|cap| cap.key.set(&mut ceiling, cap.value));
@@ -139,7 +147,7 @@ impl<'t> Reader<'t> {
             name: raw.name.into_inner(),
             compile: self.filled(&raw.limits.compile, COMPILE_KEYS, &[]),
             caller: self.filled(&raw.limits.caller, CALLER_KEYS, &[]),
-            host: self.filled(&raw.limits.host, HOST_KEYS, &["resident", "require"]),
+            host,
             ceiling,
             ceiling_lines: guest.iter().map(|cap| (cap.key.name, cap.line)).collect(),
             components: self.components(raw.component),
@@ -151,6 +159,57 @@ impl<'t> Reader<'t> {
             store_root,
             text: self.text.to_owned(),
         })
+    }
+
+    /// The walls that are required, and the folders that may be divided into cgroups.
+    fn walls(&mut self, raw: &RawLimits) -> (BTreeSet<Wall>, Vec<PathBuf>) {
+        let HostLimits { mut require, mut cgroups, .. } = HostLimits::default();
+        for (key, value) in raw {
+            match key.get_ref().as_str() {
+                "require" => require = self.list(value, "a wall", Self::wall).into_iter().collect(),
+                "cgroups" => cgroups = self.list(value, "a folder", Self::path),
+                _ => {}
+            }
+        }
+        (require, cgroups)
+    }
+
+    fn wall(&mut self, name: &Spanned<String>) -> Option<Wall> {
+        let found = Wall::ALL.into_iter().find(|wall| wall.name() == name.get_ref());
+        if found.is_none() {
+            let known: Vec<&str> = Wall::ALL.iter().map(|wall| wall.name()).collect();
+            let message =
+                format!("unknown wall `{}`, expected one of `{}`", name.get_ref(), known.join("`, `"));
+            self.problem(name.span(), message);
+        }
+        found
+    }
+
+    /// A list of texts, none of them twice.
+    fn list<T: PartialEq>(
+        &mut self,
+        value: &Spanned<Amount>,
+        of: &str,
+        read: impl Fn(&mut Self, &Spanned<String>) -> Option<T>,
+    ) -> Vec<T> {
+        let Amount::List(entries) = value.get_ref() else {
+            self.problem(value.span(), format!("expected a list, each entry the name of {of}"));
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let Amount::Text(text) = entry.get_ref() else {
+                self.problem(entry.span(), format!("expected the name of {of}"));
+                continue;
+            };
+            match read(self, &Spanned::new(entry.span(), text.clone())) {
+                Some(item) if found.contains(&item) => {
+                    self.problem(entry.span(), format!("`{text}` is there twice"));
+                }
+                item => found.extend(item),
+            }
+        }
+        found
     }
 
     fn components(&mut self, raw: Vec<Spanned<RawComponent>>) -> Vec<ComponentRule> {
@@ -376,7 +435,7 @@ impl<'t> Reader<'t> {
             (Amount::Text(text), Unit::Bytes | Unit::Time) => unit.parse(text),
             (Amount::Number(_), Unit::Bytes | Unit::Time)
             | (Amount::Text(_), Unit::Count)
-            | (Amount::Other, Unit::Count | Unit::Bytes | Unit::Time) => None,
+            | (Amount::List(_) | Amount::Other, Unit::Count | Unit::Bytes | Unit::Time) => None,
         };
         match value {
             Some(value) if value <= max => return Some(value),

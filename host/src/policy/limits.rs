@@ -1,8 +1,11 @@
 //! How much: limits with their defaults. A missing key is the default; 0 is an error.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::units::Unit;
+use crate::contract::Wall;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -73,6 +76,10 @@ pub struct CallerLimits {
 pub struct HostLimits {
     pub runners: u64,
     pub free_space_floor_bytes: u64,
+    /// Walls without which no runner gets work.
+    pub require: BTreeSet<Wall>,
+    /// Folders that the host may divide into cgroups, one for each runner.
+    pub cgroups: Vec<PathBuf>,
 }
 
 impl Default for CompileLimits {
@@ -116,7 +123,12 @@ impl Default for CallerLimits {
 
 impl Default for HostLimits {
     fn default() -> Self {
-        Self { runners: 4, free_space_floor_bytes: 5 * GIB }
+        Self {
+            runners: 4,
+            free_space_floor_bytes: 5 * GIB,
+            require: BTreeSet::from([Wall::Seccomp]),
+            cgroups: Vec::new(),
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub use file::FILE_BYTES_MAX;
 pub use limits::{AttemptLimits, CallerLimits, CompileLimits, GuestLimits, HostLimits};
 pub use odd::odd;
 
+pub use crate::contract::Wall;
+
 /// A policy file that was read and found good, with nothing left to check. Made by
 /// [`Policy::from_toml`] only.
 #[derive(Debug)]

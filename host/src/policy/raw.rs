@@ -115,10 +115,11 @@ pub(super) struct RawDeny {
     pub kill_running: Unbuilt,
 }
 
-/// A count, a text with a unit, or something that no limit is.
+/// A count, a text with a unit, a list for the few keys that have one, or something that no limit is.
 pub(super) enum Amount {
     Number(i64),
     Text(String),
+    List(Vec<Spanned<Amount>>),
     Other,
 }
 
@@ -161,8 +162,11 @@ impl<'de> Deserialize<'de> for Amount {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Amount, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Amount::Other)
+                let mut list = Vec::new();
+                while let Some(entry) = seq.next_element()? {
+                    list.push(entry);
+                }
+                Ok(Amount::List(list))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Amount, A::Error> {

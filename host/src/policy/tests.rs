@@ -69,10 +69,10 @@ fn deny_beats_allow_beats_the_default() {
         ("default", DIGEST_1, "reads-qc", "fastq_stats", Ok(Serve::Offered)),
         ("default", DIGEST_2, "reads-qc", "anything", Ok(Serve::Replay)),
         ("teaching", DIGEST_1, "reads-qc", "fastq_filter", Ok(Serve::Offered)),
-        ("default", DIGEST_1, "reads-qc", "other_tool", Err(("tool_not_allowed", Some(41)))),
-        ("default", DIGEST_1, "other-pack", "fastq_stats", Err(("component_name_mismatch", Some(41)))),
+        ("default", DIGEST_1, "reads-qc", "other_tool", Err(("tool_not_allowed", Some(43)))),
+        ("default", DIGEST_1, "other-pack", "fastq_stats", Err(("component_name_mismatch", Some(43)))),
         ("nobody", DIGEST_1, "reads-qc", "fastq_stats", Err(("project_unknown", None))),
-        ("default", DIGEST_3, "reads-qc", "fastq_stats", Err(("component_denied", Some(75)))),
+        ("default", DIGEST_3, "reads-qc", "fastq_stats", Err(("component_denied", Some(77)))),
         (
             "default",
             &DIGEST_1.replace('1', "4"),
@@ -96,7 +96,7 @@ fn a_denial_beats_the_entry_that_allows() {
     assert_eq!(denial.code, "component_denied");
     assert_eq!(
         odd(&policy(&text)),
-        ["line 41: [[component]] reads-qc has no effect: line 79 denies its digest"]
+        ["line 43: [[component]] reads-qc has no effect: line 81 denies its digest"]
     );
 }
 
@@ -123,8 +123,8 @@ fn a_lower_level_only_narrows() {
     };
     assert_eq!(grant.limits.memory_bytes, 128 << 20);
     assert_eq!(grant.limits.wall, std::time::Duration::from_secs(60));
-    assert_eq!(origin("memory"), ("128MiB".to_owned(), "[[component]] reads-qc".to_owned(), Some(46)));
-    assert_eq!(origin("wall"), ("1min".to_owned(), "[[project]] default".to_owned(), Some(69)));
+    assert_eq!(origin("memory"), ("128MiB".to_owned(), "[[component]] reads-qc".to_owned(), Some(48)));
+    assert_eq!(origin("wall"), ("1min".to_owned(), "[[project]] default".to_owned(), Some(71)));
     assert_eq!(origin("stack"), ("512KiB".to_owned(), "[limits.guest]".to_owned(), Some(19)));
     let other = ask(&policy(GOOD), "teaching", DIGEST_2, "reads-qc", "a").verdict.unwrap();
     assert_eq!(other.limits.memory_bytes, 256 << 20);
@@ -228,6 +228,18 @@ projects = "all"
         ]
     );
     assert_eq!(odd(&policy(GOOD)), Vec::<String>::new());
+}
+
+#[test]
+fn requiring_fewer_walls_is_wider() {
+    let said = |to: &str| -> Vec<(bool, String)> {
+        let changes = diff(&policy(GOOD), &policy(&GOOD.replace("require = [\"seccomp\"]", to)));
+        changes.into_iter().map(|change| (change.wider, change.what)).collect()
+    };
+    let what = |wall: &str, how: &str| format!("limits.host: a runner without the wall `{wall}`: {how}");
+    assert_eq!(said("require = []"), [(true, what("seccomp", "allowed now"))]);
+    let more = "require = [\"seccomp\", \"landlock\"]";
+    assert_eq!(said(more), [(false, what("landlock", "no longer allowed"))]);
 }
 
 #[test]
@@ -398,8 +410,9 @@ fn every_key_is_in_the_documentation() {
             }
         }
     }
-    for unbuilt in ["limits.host.resident", "limits.host.require"] {
-        assert!(documentation.contains(&format!("`{unbuilt}`")));
+    for key in super::file::WALL_KEYS {
+        assert!(documentation.contains(&format!("| `limits.host.{key}` |")), "docs/policy.md lacks {key}");
     }
+    assert!(documentation.contains("`limits.host.resident`"));
     assert!(missing.is_empty(), "docs/policy.md lacks {missing:?}");
 }

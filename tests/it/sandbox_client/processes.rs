@@ -97,3 +97,19 @@ fn wait_for(what: &str, mut reached: impl FnMut() -> Result<bool>) -> Result<()>
     }
     Ok(())
 }
+
+/// Outputs are hashed after a run has answered: its runner must be no more by then, or one that was
+/// taken over could still write to them.
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_runner_is_no_more_when_its_run_has_answered() -> Result<()> {
+    let bench = Bench::new()?;
+    let component = bench.load(&guests::honest("echo")?).await?;
+    for turn in 0..20 {
+        let (ran, _outputs) = bench.run(&component, &Task::default()).await?;
+        ran.with_context(|| format!("turn {turn}"))?;
+        // What is left is the one that was started ahead for the next request.
+        let alive = bench.sandbox.runners();
+        assert!(alive.len() <= 1, "turn {turn}: {alive:?}");
+    }
+    Ok(())
+}

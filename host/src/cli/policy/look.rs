@@ -41,6 +41,7 @@ impl Looker {
             runners_max: 1,
             runner_exe: PathBuf::from("/proc/self/exe"),
         });
+        sandbox.confine(crate::call::host::confinement(policy));
         let limits = crate::catalog::load::limits(policy);
         Ok(Self { sandbox, limits, toolpacks: home.folder("toolpacks")? })
     }

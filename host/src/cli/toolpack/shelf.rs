@@ -40,6 +40,7 @@ impl Shelf {
             runners_max: 2,
             runner_exe: PathBuf::from("/proc/self/exe"),
         });
+        sandbox.confine(crate::call::host::confinement(&policy));
         Ok(Self { sandbox, policy, _cache: cache })
     }
 

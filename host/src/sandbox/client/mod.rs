@@ -1,7 +1,9 @@
 //! The host's half: starts runners, hands them descriptors, and kills them.
 
 mod cache;
+mod cgroup;
 mod pool;
+pub mod probe;
 mod session;
 
 use std::fs::File;
@@ -14,6 +16,7 @@ use base64::Engine as _;
 use helix_ids::{ArtifactType, Digest};
 
 use self::cache::{Cache, Key};
+use self::cgroup::Room;
 use self::pool::Pool;
 use self::session::{Lost, Session};
 use super::protocol::{
@@ -122,6 +125,7 @@ pub struct RunOutcome {
     pub usage: Usage,
 }
 
+pub use self::pool::Confinement;
 pub use super::protocol::Written as WrittenOutput;
 
 /// Where the sandbox keeps compiled code, and how many runners may live at once.
@@ -140,6 +144,11 @@ impl Sandbox {
     pub fn new(settings: SandboxSettings) -> Self {
         let SandboxSettings { cache_dir, key, runners_max, runner_exe } = settings;
         Self { pool: Pool::new(runner_exe, runners_max), cache: Arc::new(Cache::new(cache_dir, key)) }
+    }
+
+    /// What must stand around every runner from now on. Until then it is what every Linux has.
+    pub fn confine(&self, confinement: Confinement) {
+        self.pool.confine(confinement);
     }
 
     /// Process ids of the runners that live or are not reaped yet.
@@ -166,7 +175,7 @@ impl Sandbox {
     /// [`LoadError`].
     pub async fn load(&self, component: &[u8], limits: &CompileLimits) -> Result<Compiled, LoadError> {
         let digest = Digest::of(component);
-        let engine = self.pool.engine().await.map_err(LoadError::fault)?;
+        let engine = self.pool.engine().await.map_err(LoadError::lost)?;
         let key = Key::new(&digest, &engine, limits);
         let (cache, wanted) = (Arc::clone(&self.cache), key.clone());
         let found =
@@ -201,7 +210,7 @@ impl Sandbox {
             Err(Lost::Died { signal: Some(signal) }) => {
                 Err(LoadError::limit(limits, &format!("the runner died of signal {signal}")))
             }
-            Err(other) => Err(LoadError::fault(other)),
+            Err(other) => Err(LoadError::lost(other)),
         }
     }
 
@@ -320,9 +329,14 @@ impl Sandbox {
         wall: Duration,
         events: &mut dyn RunEvents,
     ) -> Result<Done, Lost> {
-        let mut session = self.pool.take().await?;
+        let mut session = self.pool.take(Room::of(request)).await?;
         let talk = talk(&mut session, request, files, events);
-        tokio::time::timeout(wall, talk).await.map_err(|_elapsed| Lost::Wall)?
+        let done = tokio::time::timeout(wall, talk).await.map_err(|_elapsed| Lost::Wall)??;
+        // Whoever looks at the outputs after this looks at files that nobody writes to.
+        if matches!(done, Done::Ran(_)) {
+            session.end().await?;
+        }
+        Ok(done)
     }
 }
 
@@ -368,7 +382,8 @@ impl MostSaid {
             Request::Inspect { .. }
             | Request::Compile { .. }
             | Request::Check { .. }
-            | Request::Head { .. } => Self { log_bytes: 0, outputs: 0 },
+            | Request::Head { .. }
+            | Request::Probe { .. } => Self { log_bytes: 0, outputs: 0 },
         }
     }
 
@@ -408,6 +423,13 @@ impl RunEvents for Nothing {
 impl LoadError {
     fn fault(error: impl std::fmt::Display) -> Self {
         Self::Fault { message: error.to_string() }
+    }
+
+    fn lost(lost: Lost) -> Self {
+        match lost {
+            Lost::Unwalled { .. } => Self::Refused { code: "wall_missing", message: lost.to_string() },
+            other => Self::fault(other),
+        }
     }
 
     fn limit(limits: &CompileLimits, why: &str) -> Self {

@@ -7,17 +7,84 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, MutexGuard, PoisonError, RwLock, mpsc};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OnceCell, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore, oneshot};
 
+use super::cgroup::{self, Cgroup, Room};
 use super::session::{Lost, Process, Session};
+use crate::sandbox::protocol::{Standing, Wall, Walls};
 
 /// How long a runner may take to say hello.
 const START_WALL: Duration = Duration::from_secs(30);
 
 type Started = io::Result<(Process, UnixStream)>;
+
+/// What must stand around a runner before it hears of a guest, and from what the host builds its
+/// part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    pub required: BTreeSet<Wall>,
+    /// Folders that the host may divide into cgroups.
+    pub cgroups: Vec<PathBuf>,
+}
+
+impl Default for Confinement {
+    /// What every Linux has.
+    fn default() -> Self {
+        Self { required: BTreeSet::from([Wall::Seccomp]), cgroups: Vec::new() }
+    }
+}
+
+impl Confinement {
+    /// One that policy gives folders for and cannot be had is no smaller fault than one that it
+    /// requires.
+    fn wants_cgroup(&self) -> bool {
+        !self.cgroups.is_empty() || self.required.contains(&Wall::Cgroup)
+    }
+}
+
+/// A confinement in force.
+#[derive(Default)]
+struct Border {
+    confinement: Confinement,
+    /// Why no runner can be put into a cgroup that policy wants. Tried once: what it wants changes
+    /// with the policy only.
+    no_cgroup: Option<String>,
+}
+
+impl Border {
+    fn new(confinement: Confinement) -> Self {
+        cgroup::sweep(&confinement.cgroups);
+        let tried = if confinement.wants_cgroup() { cgroup::trial(&confinement.cgroups) } else { Ok(()) };
+        Self { confinement, no_cgroup: tried.err().map(|error| error.to_string()) }
+    }
+
+    /// Whether a runner's own walls suffice, and the host can build its part.
+    fn admit(&self, walls: &Walls) -> Result<(), Lost> {
+        for (wall, standing) in [(Wall::Landlock, &walls.landlock), (Wall::Seccomp, &walls.seccomp)] {
+            if let Standing::Missing(why) = standing
+                && self.confinement.required.contains(&wall)
+            {
+                return Err(Lost::Unwalled { wall, why: why.clone() });
+            }
+        }
+        match &self.no_cgroup {
+            Some(why) => Err(Lost::Unwalled { wall: Wall::Cgroup, why: why.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a runner into its cgroup, where there may be one.
+    fn enclose(&self, session: Session, room: Room) -> Result<Session, Lost> {
+        if !self.confinement.wants_cgroup() {
+            return Ok(session);
+        }
+        let lost = |error: io::Error| Lost::Unwalled { wall: Wall::Cgroup, why: error.to_string() };
+        session.enclosed(&self.confinement.cgroups, room).map_err(lost)
+    }
+}
 
 /// Runners, started ahead.
 ///
@@ -29,7 +96,8 @@ pub struct Pool {
     ready: Mutex<tokio::sync::mpsc::UnboundedReceiver<Started>>,
     /// A runner that has said hello and has no work yet.
     spare: Mutex<Option<Session>>,
-    engine: OnceCell<String>,
+    hello: OnceCell<(String, Walls)>,
+    border: RwLock<Arc<Border>>,
     at_work: Arc<Semaphore>,
     reaper: Reaper,
 }
@@ -42,7 +110,7 @@ impl Pool {
         let thread_reaper = reaper.clone();
         let start = move || {
             for () in ordered {
-                if started.send(start(&runner_exe, &thread_reaper)).is_err() {
+                if started.send(start(&runner_exe, &["runner"], &thread_reaper)).is_err() {
                     return;
                 }
             }
@@ -54,7 +122,8 @@ impl Pool {
             orders,
             ready: Mutex::new(ready),
             spare: Mutex::new(None),
-            engine: OnceCell::new(),
+            hello: OnceCell::new(),
+            border: RwLock::default(),
             at_work: Arc::new(Semaphore::new(runners_max.max(1))),
             reaper,
         }
@@ -65,8 +134,19 @@ impl Pool {
         self.reaper.processes().iter().copied().collect()
     }
 
-    /// A runner for one request, when there is room for one more.
-    pub async fn take(&self) -> Result<Session, Lost> {
+    /// From now on, for every runner that is taken.
+    pub fn confine(&self, confinement: Confinement) {
+        let border = Arc::new(Border::new(confinement));
+        *self.border.write().unwrap_or_else(PoisonError::into_inner) = border;
+    }
+
+    fn border(&self) -> Arc<Border> {
+        Arc::clone(&self.border.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A runner for one request behind the walls that policy requires, when there is room for one
+    /// more.
+    pub async fn take(&self, room: Room) -> Result<Session, Lost> {
         let permit = Arc::clone(&self.at_work).acquire_owned().await;
         let permit = permit.map_err(|closed| Lost::Start(io::Error::other(closed)))?;
         let spare = self.spare.lock().await.take();
@@ -75,19 +155,24 @@ impl Pool {
             None => self.next().await?,
         };
         session.hold(permit);
-        Ok(session)
+        let border = self.border();
+        border.admit(session.walls())?;
+        border.enclose(session, room)
     }
 
-    /// What runners compile for: the first one says so.
+    /// What runners compile for: the first one says so. Policy's walls are asked for here as well:
+    /// a component whose compiled form lies in the cache needs no runner to be offered.
     pub async fn engine(&self) -> Result<String, Lost> {
         let ask = || async {
             let mut spare = self.spare.lock().await;
             let session = self.next().await?;
-            let engine = session.engine.clone();
+            let hello = (session.engine.clone(), session.walls().clone());
             *spare = Some(session);
-            Ok(engine)
+            Ok(hello)
         };
-        self.engine.get_or_try_init(ask).await.cloned()
+        let (engine, walls) = self.hello.get_or_try_init(ask).await?;
+        self.border().admit(walls)?;
+        Ok(engine.clone())
     }
 
     /// The runner that was started ahead, and an order for the next.
@@ -110,11 +195,11 @@ impl Pool {
 /// Starts one runner: no environment, `/` as its folder, its socket as standard input, and
 /// nothing to write to (invariant I-3).
 #[expect(clippy::disallowed_methods, reason = "the door through which runners start")]
-fn start(runner_exe: &Path, reaper: &Reaper) -> Started {
+pub fn start(runner_exe: &Path, words: &[&str], reaper: &Reaper) -> Started {
     let (ours, theirs) = UnixStream::pair()?;
     let child = Command::new(runner_exe)
         .arg0("helixmcp")
-        .arg("runner")
+        .args(words)
         .env_clear()
         // Keys pressed at the host's terminal are the host's to answer.
         .process_group(0)
@@ -127,23 +212,42 @@ fn start(runner_exe: &Path, reaper: &Reaper) -> Started {
     Ok((Process::new(child, reaper.clone()), ours))
 }
 
-/// Waits for killed runners on a thread of its own, so that none stays as a zombie and nobody
-/// waits for the kernel to take back a guest's memory.
+/// A runner that was killed, what is to be taken away after it, and who waits for that.
+struct Killed {
+    child: Child,
+    cgroup: Option<Cgroup>,
+    gone: Option<oneshot::Sender<()>>,
+}
+
+impl Killed {
+    /// Waits until the process is no more: from then on it writes to no file.
+    fn reap(mut self, processes: &std::sync::Mutex<BTreeSet<u32>>) {
+        drop(self.child.wait());
+        if let Some(cgroup) = self.cgroup {
+            cgroup.remove();
+        }
+        processes.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.child.id());
+        // Most of the time nobody waits.
+        self.gone.map(|gone| gone.send(()));
+    }
+}
+
+/// Waits for killed runners on a thread of its own, so that none stays as a zombie and only who
+/// must waits for the kernel to take back a guest's memory.
 #[derive(Clone)]
 pub struct Reaper {
-    killed: mpsc::Sender<Child>,
+    killed: mpsc::Sender<Killed>,
     processes: Arc<std::sync::Mutex<BTreeSet<u32>>>,
 }
 
 impl Reaper {
-    fn start() -> Self {
-        let (sender, killed) = mpsc::channel::<Child>();
+    pub fn start() -> Self {
+        let (sender, killed) = mpsc::channel::<Killed>();
         let reaper = Self { killed: sender, processes: Arc::default() };
         let processes = Arc::clone(&reaper.processes);
         let reap = move || {
-            for mut child in killed {
-                drop(child.wait());
-                processes.lock().unwrap_or_else(PoisonError::into_inner).remove(&child.id());
+            for killed in killed {
+                killed.reap(&processes);
             }
         };
         drop(std::thread::Builder::new().name("reaper".into()).spawn(reap));
@@ -154,11 +258,50 @@ impl Reaper {
         self.processes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn reap(&self, child: Child) {
+    /// Takes over a child that was killed; tells `gone` when it is no more.
+    pub fn reap(&self, child: Child, cgroup: Option<Cgroup>, gone: Option<oneshot::Sender<()>>) {
         // Without its thread there is nothing better than to wait here.
-        if let Err(mpsc::SendError(mut child)) = self.killed.send(child) {
-            drop(child.wait());
-            self.processes().remove(&child.id());
+        if let Err(mpsc::SendError(killed)) = self.killed.send(Killed { child, cgroup, gone }) {
+            killed.reap(&self.processes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walls(landlock: bool, seccomp: bool) -> Walls {
+        let standing = |holds| {
+            if holds { Standing::Holds(String::new()) } else { Standing::Missing("too old".to_owned()) }
+        };
+        Walls { landlock: standing(landlock), seccomp: standing(seccomp) }
+    }
+
+    fn requiring(walls: &[Wall]) -> Border {
+        Border::new(Confinement { required: walls.iter().copied().collect(), cgroups: Vec::new() })
+    }
+
+    #[test]
+    fn a_wall_that_is_required_and_missing_refuses_the_runner() {
+        let refused = |required: &[Wall], walls: &Walls| match requiring(required).admit(walls) {
+            Ok(()) => None,
+            Err(Lost::Unwalled { wall, why }) => Some((wall, why)),
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(refused(&[Wall::Landlock, Wall::Seccomp], &walls(true, true)), None);
+        assert!(matches!(refused(&Wall::ALL, &walls(true, true)), Some((Wall::Cgroup, _))));
+        assert_eq!(refused(&[], &walls(false, false)), None);
+        assert_eq!(refused(&[Wall::Seccomp], &walls(false, true)), None);
+        let landlock = Some((Wall::Landlock, "too old".to_owned()));
+        assert_eq!(refused(&[Wall::Landlock], &walls(false, true)), landlock);
+        let seccomp = Some((Wall::Seccomp, "too old".to_owned()));
+        assert_eq!(refused(&[Wall::Landlock, Wall::Seccomp], &walls(true, false)), seccomp);
+    }
+
+    #[test]
+    fn without_a_policy_seccomp_is_required() {
+        assert!(Border::default().admit(&walls(false, true)).is_ok());
+        assert!(Border::default().admit(&walls(true, false)).is_err());
     }
 }

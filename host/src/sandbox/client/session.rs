@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
@@ -11,21 +12,35 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::cgroup::{Cgroup, Room};
 use super::pool::Reaper;
-use crate::sandbox::protocol::{DESCRIPTORS_A_MESSAGE, Event, FRAME_BYTES_MAX};
+use crate::sandbox::protocol::{DESCRIPTORS_A_MESSAGE, Event, FRAME_BYTES_MAX, Standing, Wall, Walls};
 
 /// How long a runner may take to exit once it has closed its socket.
 const EXIT_WALL: Duration = Duration::from_secs(2);
+
+/// How long a killed runner may take to be no more: the kernel takes back its memory first.
+const GONE_WALL: Duration = Duration::from_secs(30);
+
+/// By what the wall of system calls ends a runner.
+const SIGSYS: i32 = 31;
+
+/// And the one of output bytes, behind our own count.
+const SIGXFSZ: i32 = 25;
 
 /// Why a runner gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
     #[error("the runner cannot be started: {0}")]
     Start(#[source] io::Error),
-    #[error("the runner was lost{}", .signal.map(|signal| format!(" (signal {signal})")).unwrap_or_default())]
+    #[error("the runner was lost{}", by(*.signal))]
     Died { signal: Option<i32> },
+    #[error("policy requires the wall `{}`, and runners here lack it: {why}", .wall.name())]
+    Unwalled { wall: Wall, why: String },
+    #[error("the runner was killed and does not go away, so its outputs are not kept")]
+    Stays,
     #[error("the runner was lost: its socket failed: {0}")]
     Socket(#[source] io::Error),
     #[error("the runner spoke out of turn")]
@@ -36,30 +51,44 @@ pub enum Lost {
     Wall,
 }
 
+fn by(signal: Option<i32>) -> String {
+    match signal {
+        Some(SIGSYS) => " (it asked the system for what no runner may)".to_owned(),
+        Some(SIGXFSZ) => " (it wrote more than it may)".to_owned(),
+        Some(signal) => format!(" (signal {signal})"),
+        None => String::new(),
+    }
+}
+
 /// A process that is killed and reaped when it is dropped.
 pub struct Process {
     child: Option<Child>,
+    cgroup: Option<Cgroup>,
     reaper: Reaper,
 }
 
 impl Process {
     pub fn new(child: Child, reaper: Reaper) -> Self {
-        Self { child: Some(child), reaper }
+        Self { child: Some(child), cgroup: None, reaper }
     }
 
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
     }
+
+    fn kill(&mut self, gone: Option<oneshot::Sender<()>>) {
+        if let Some(mut child) = self.child.take() {
+            // It may have exited already; then there is nothing to kill, only to reap.
+            drop(child.kill());
+            self.reaper.reap(child, self.cgroup.take(), gone);
+        }
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            // It may have exited already; then there is nothing to kill, only to reap.
-            drop(child.kill());
-            self.reaper.reap(child);
-        }
+        self.kill(None);
     }
 }
 
@@ -69,6 +98,7 @@ pub struct Session {
     stream: UnixStream,
     /// What it compiles for, once it has said so.
     pub engine: String,
+    walls: Walls,
     /// Held while the runner has work; a spare has none.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -78,12 +108,37 @@ impl Session {
     pub async fn begin(process: Process, stream: std::os::unix::net::UnixStream) -> Result<Self, Lost> {
         stream.set_nonblocking(true).map_err(Lost::Socket)?;
         let stream = UnixStream::from_std(stream).map_err(Lost::Socket)?;
-        let mut session = Self { process, stream, engine: String::new(), permit: None };
+        let none = || Standing::Missing("it has not spoken".to_owned());
+        let walls = Walls { landlock: none(), seccomp: none() };
+        let mut session = Self { process, stream, engine: String::new(), walls, permit: None };
         match session.next().await? {
-            Event::Hello { engine } => session.engine = engine,
+            Event::Hello { engine, walls } => (session.engine, session.walls) = (engine, walls),
             _ => return Err(Lost::OutOfTurn),
         }
         Ok(session)
+    }
+
+    /// The walls that it built around itself.
+    pub fn walls(&self) -> &Walls {
+        &self.walls
+    }
+
+    /// This session, its runner in a cgroup of its own.
+    pub fn enclosed(mut self, parents: &[PathBuf], room: Room) -> io::Result<Self> {
+        if let Some(child) = &self.process.child {
+            self.process.cgroup = Some(Cgroup::enclose(parents, child.id(), room)?);
+        }
+        Ok(self)
+    }
+
+    /// Kills the runner and waits until it is no more: until then it could write to its outputs.
+    pub async fn end(mut self) -> Result<(), Lost> {
+        let (gone, is_gone) = oneshot::channel();
+        self.process.kill(Some(gone));
+        match tokio::time::timeout(GONE_WALL, is_gone).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Lost::Stays),
+        }
     }
 
     /// This session, unless its runner died while it waited for work.
