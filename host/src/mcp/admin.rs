@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use crate::call::Host;
 
 /// How the host is; answers [`Status`].
@@ -27,6 +28,7 @@ pub struct Control {
     /// Cancelled when no connection shall be accepted any more.
     leave: CancellationToken,
     leaving: AtomicBool,
+    budget: Budget,
 }
 
 /// How the host is.
@@ -99,6 +101,11 @@ pub struct Connected {
 }
 
 impl Connected {
+    /// What all connections together may hold in memory.
+    pub(super) fn budget(&self) -> &Budget {
+        &self.control.budget
+    }
+
     /// The connection turned out to be an attachment's.
     pub fn relayed(&self) {
         if !self.relayed.swap(true, Ordering::SeqCst) {

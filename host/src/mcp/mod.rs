@@ -6,6 +6,7 @@
 
 pub mod admin;
 mod answer;
+mod budget;
 pub mod client;
 mod host_tools;
 mod instructions;

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::admin::{Connected, Control};
+use super::budget::Budget;
 use super::server::Server;
 use super::transport::Wire;
 use crate::call::Host;
@@ -34,6 +35,11 @@ impl Session {
             connected,
             watched: AtomicBool::new(false),
         }
+    }
+
+    /// What all connections together may hold in memory.
+    pub(super) fn budget(&self) -> &Budget {
+        self.connected.budget()
     }
 
     /// Admin requests are for those who opened the socket themselves.

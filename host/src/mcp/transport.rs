@@ -4,7 +4,7 @@
 //! here, before rmcp sees the next one (invariant I-9). A second task writes, so that no answer
 //! can be cut by the next question.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,12 +21,16 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::budget::{Allowance, Held};
 use super::lines::{Line, Lines};
 use super::session::Session;
 use super::wire::{self, Checked};
 
 /// Requests of one connection that are worked on at once; more wait.
 pub(super) const OPEN_MAX: usize = 64;
+
+/// Reads of whole artifacts that are worked on at once: each holds some megabytes.
+const READS_MAX: usize = 4;
 
 /// Requests that were read and wait for their turn; more stay in the socket. They are read so
 /// that a cancellation which stands behind them is seen.
@@ -47,11 +51,14 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Wire<R> {
     lines: Lines<R>,
     session: Arc<Session>,
-    outgoing: Option<mpsc::Sender<Vec<u8>>>,
+    outgoing: Option<mpsc::Sender<Outgoing>>,
     writer: Option<JoinHandle<()>>,
+    /// What requests may weigh that are not answered, and answers that are not written.
+    requests: Allowance,
+    answers: Allowance,
     /// Refusals that are not sent yet.
     refusals: VecDeque<String>,
-    waiting: VecDeque<(RequestId, ClientJsonRpcMessage)>,
+    waiting: VecDeque<Waiting>,
     notifications: VecDeque<ClientJsonRpcMessage>,
     open: Arc<Open>,
     cancelled: VecDeque<RequestId>,
@@ -61,15 +68,35 @@ pub struct Wire<R> {
     ending: Option<Instant>,
 }
 
+/// A request that was read and waits for its turn.
+struct Waiting {
+    id: RequestId,
+    message: ClientJsonRpcMessage,
+    weight: Held,
+}
+
+/// A line for the peer, and what it weighs until it is written. What is no answer weighs nothing:
+/// there are never more of them than [`OUTGOING_MAX`], and they are short.
+struct Outgoing {
+    line: Vec<u8>,
+    _weight: Option<Held>,
+}
+
 /// The requests that rmcp has and has not answered.
 #[derive(Default)]
 struct Open {
-    ids: Mutex<HashSet<RequestId>>,
+    ids: Mutex<HashMap<RequestId, Opened>>,
     changed: Notify,
 }
 
+/// What an open request holds.
+struct Opened {
+    is_read: bool,
+    _weight: Held,
+}
+
 impl Open {
-    fn ids(&self) -> MutexGuard<'_, HashSet<RequestId>> {
+    fn ids(&self) -> MutexGuard<'_, HashMap<RequestId, Opened>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -86,6 +113,8 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
         let writer = tokio::spawn(write_lines(write, to_write, Arc::clone(&session)));
         Self {
             lines: Lines::new(read, wire::LINE_BYTES_MAX),
+            requests: session.budget().of_requests(),
+            answers: session.budget().of_answers(),
             session,
             outgoing: Some(outgoing),
             writer: Some(writer),
@@ -104,7 +133,7 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
         while !self.refusals.is_empty() {
             let permit = self.outgoing.as_ref()?.reserve().await.ok()?;
             if let Some(line) = self.refusals.pop_front() {
-                permit.send(terminated(line.into_bytes()));
+                permit.send(Outgoing::of(line.into_bytes(), None));
             }
         }
         Some(())
@@ -112,7 +141,7 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
 
     fn take(&mut self, line: &[u8]) {
         match wire::check(line) {
-            Checked::Request(id, message) => self.take_request(id, *message),
+            Checked::Request(id, message) => self.take_request(id, *message, wire::weight(line)),
             Checked::Notification(message) => self.take_notification(*message),
             Checked::Relay => self.session.now_relayed(),
             Checked::Refused(answer) => self.refusals.push_back(answer),
@@ -120,14 +149,17 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
         }
     }
 
-    fn take_request(&mut self, id: RequestId, message: ClientJsonRpcMessage) {
-        let in_use = self.open.ids().contains(&id)
+    fn take_request(&mut self, id: RequestId, message: ClientJsonRpcMessage, weight: usize) {
+        let in_use = self.open.ids().contains_key(&id)
             || self.cancelled.contains(&id)
-            || self.waiting.iter().any(|(waiting, _)| *waiting == id);
+            || self.waiting.iter().any(|waiting| waiting.id == id);
         if in_use {
             self.refusals.push_back(wire::id_in_use());
-        } else {
-            self.waiting.push_back((id, message));
+            return;
+        }
+        match self.requests.hold(weight) {
+            Some(weight) => self.waiting.push_back(Waiting { id, message, weight }),
+            None => self.refusals.push_back(wire::no_room(&id)),
         }
     }
 
@@ -137,11 +169,11 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
             return;
         }
         if let Some(id) = cancelled_id(&message) {
-            if let Some(place) = self.waiting.iter().position(|(waiting, _)| *waiting == id) {
+            if let Some(place) = self.waiting.iter().position(|waiting| waiting.id == id) {
                 self.waiting.remove(place);
                 return;
             }
-            if !self.open.ids().contains(&id) {
+            if !self.open.ids().contains_key(&id) {
                 return;
             }
             self.cancelled.push_back(id.clone());
@@ -163,10 +195,17 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
         if open.len() >= OPEN_MAX {
             return None;
         }
-        let (id, message) = self.waiting.pop_front()?;
-        open.insert(id);
+        let may_read = open.values().filter(|opened| opened.is_read).count() < READS_MAX;
+        let place = self.waiting.iter().position(|waiting| may_read || !is_read(&waiting.message))?;
+        let Waiting { id, message, weight } = self.waiting.remove(place)?;
+        open.insert(id, Opened { is_read: is_read(&message), _weight: weight });
         self.settled |= settles(&message);
         Some(message)
+    }
+
+    /// Whether one more line may be read: it has a place to wait, however much it weighs.
+    fn may_read(&self) -> bool {
+        self.waiting.len() < WAITING_MAX && self.requests.has_room_for(wire::WEIGHT_MAX)
     }
 
     /// After the end of input: `None` once everything is answered, or for too long not.
@@ -192,7 +231,7 @@ impl<R: AsyncRead + Unpin + Send> Transport<RoleServer> for Wire<R> {
         &mut self,
         item: TxJsonRpcMessage<RoleServer>,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        let (outgoing, open) = (self.outgoing.clone(), Arc::clone(&self.open));
+        let (outgoing, open, answers) = (self.outgoing.clone(), Arc::clone(&self.open), self.answers.clone());
         async move {
             let answered = match &item {
                 JsonRpcMessage::Response(response) => Some(response.id.clone()),
@@ -200,9 +239,11 @@ impl<R: AsyncRead + Unpin + Send> Transport<RoleServer> for Wire<R> {
                 JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => None,
             };
             let line = serde_json::to_vec(&item).map_err(io::Error::other);
+            drop(item);
             let sent = match (line, outgoing) {
                 (Ok(line), Some(outgoing)) => {
-                    outgoing.send(terminated(line)).await.map_err(|_closed| io::ErrorKind::BrokenPipe.into())
+                    let line = Outgoing::within(&answers, line, answered.as_ref());
+                    outgoing.send(line).await.map_err(|_closed| io::ErrorKind::BrokenPipe.into())
                 }
                 (Err(error), _) => Err(error),
                 (_, None) => Err(io::ErrorKind::BrokenPipe.into()),
@@ -225,7 +266,7 @@ impl<R: AsyncRead + Unpin + Send> Transport<RoleServer> for Wire<R> {
                 self.drained(until).await?;
                 continue;
             }
-            let may_read = self.waiting.len() < WAITING_MAX;
+            let may_read = self.may_read();
             let line = tokio::select! {
                 line = self.lines.next(), if may_read => line,
                 () = self.open.changed.notified() => continue,
@@ -257,18 +298,30 @@ impl<R: AsyncRead + Unpin + Send> Transport<RoleServer> for Wire<R> {
     }
 }
 
-fn terminated(mut line: Vec<u8>) -> Vec<u8> {
-    line.push(b'\n');
-    line
+impl Outgoing {
+    fn of(mut line: Vec<u8>, weight: Option<Held>) -> Self {
+        line.push(b'\n');
+        Self { line, _weight: weight }
+    }
+
+    /// An answer within what may wait for this peer; one for which there is no room becomes a
+    /// short one that says so.
+    fn within(answers: &Allowance, line: Vec<u8>, answered: Option<&RequestId>) -> Self {
+        let Some(id) = answered else { return Self::of(line, None) };
+        match answers.hold(line.len()) {
+            Some(weight) => Self::of(line, Some(weight)),
+            None => Self::of(wire::not_kept(id).into_bytes(), None),
+        }
+    }
 }
 
 async fn write_lines(
     mut write: impl AsyncWrite + Unpin,
-    mut lines: mpsc::Receiver<Vec<u8>>,
+    mut lines: mpsc::Receiver<Outgoing>,
     session: Arc<Session>,
 ) {
-    while let Some(line) = lines.recv().await {
-        if let Err(error) = write.write_all(&line).await {
+    while let Some(outgoing) = lines.recv().await {
+        if let Err(error) = write.write_all(&outgoing.line).await {
             tracing::debug!(%error, "the peer reads no longer");
             session.gone.cancel();
             return;
@@ -285,6 +338,11 @@ fn cancelled_id(message: &ClientJsonRpcMessage) -> Option<RequestId> {
         return None;
     };
     cancelled.params.request_id.clone()
+}
+
+fn is_read(message: &ClientJsonRpcMessage) -> bool {
+    let JsonRpcMessage::Request(request) = message else { return false };
+    matches!(request.request, ClientRequest::ReadResourceRequest(_))
 }
 
 /// Whether rmcp leaves its handshake with this request: an `initialize`, or any other than ping

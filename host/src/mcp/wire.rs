@@ -13,7 +13,18 @@ use serde_json::{Map, Value, json};
 /// Most bytes in one line. A caller chooses how much it sends before the newline.
 pub const LINE_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most bytes in a request's id, which we keep while the request is open and send back.
+/// Most values in one message, nested ones and members included: each takes many times its two
+/// bytes once it is read. As many as the largest params can have.
+pub const VALUES_MAX: usize = 32 * 1024;
+
+/// What one value takes in memory, beside its own text.
+const VALUE_BYTES: usize = 64;
+
+/// The most that one message weighs.
+pub const WEIGHT_MAX: usize = LINE_BYTES_MAX + VALUES_MAX * VALUE_BYTES;
+
+/// Most bytes in a request's id, which we keep while the request is open and send back; and in its
+/// progress token, which stands in each of many notifications.
 pub const ID_BYTES_MAX: usize = 256;
 
 /// Most bytes of a peer's own words that an error repeats.
@@ -26,6 +37,12 @@ pub const RELAY_METHOD: &str = "helixmcp/relay";
 const PARSE_ERROR: i32 = -32700;
 const INVALID_REQUEST: i32 = -32600;
 const INVALID_PARAMS: i32 = -32602;
+/// The first of the codes that are the server's own to give a meaning.
+const BUSY: i32 = -32000;
+
+/// The members that are read of a message, and of a request's params.
+const MESSAGE_MEMBERS: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
+const PARAMS_MEMBERS: &[&str] = &["name", "arguments", "uri", "cursor", "_meta"];
 
 /// The methods that are offered. When one of these reaches rmcp's catch-all, its params were
 /// malformed.
@@ -63,6 +80,9 @@ pub fn check(line: &[u8]) -> Checked {
     if line.iter().all(u8::is_ascii_whitespace) {
         return Checked::Nothing;
     }
+    if values(line) > VALUES_MAX {
+        return refuse(None, PARSE_ERROR, &format!("more than {VALUES_MAX} values in one message"));
+    }
     match canonical::parse(line, LINE_BYTES_MAX) {
         Ok(Value::Object(message)) => check_message(message),
         Ok(Value::Array(_)) => {
@@ -89,6 +109,48 @@ pub fn id_in_use() -> String {
     error_line(None, INVALID_REQUEST, "the request's id is in use; each request needs an id of its own")
 }
 
+/// The answer to a request for which there is no room while so much else waits.
+#[must_use]
+pub fn no_room(id: &RequestId) -> String {
+    let reason = "the host holds as many bytes of unanswered requests as it may: ask again later";
+    error_line(Some(id.clone()), BUSY, reason)
+}
+
+/// What stands for an answer that cannot be kept for a peer that does not read.
+#[must_use]
+pub fn not_kept(id: &RequestId) -> String {
+    let reason = "the answer is larger than what may wait to be read: read what was answered, then ask again";
+    error_line(Some(id.clone()), BUSY, reason)
+}
+
+/// What a message takes in memory while it waits, nearly.
+#[must_use]
+pub fn weight(line: &[u8]) -> usize {
+    line.len().saturating_add(values(line).saturating_mul(VALUE_BYTES))
+}
+
+/// How many values a text of JSON has at most: counted without building one of them.
+fn values(line: &[u8]) -> usize {
+    let (mut count, mut in_text, mut escaped) = (1, false, false);
+    for byte in line {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b',' | b':' | b'[' if !in_text => count += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+/// A member that only its case keeps from being read. Its sender means it, and a call without it
+/// would be another call than the one that was meant.
+fn miscased<'a>(members: &'a Map<String, Value>, known: &[&str]) -> Option<&'a str> {
+    let is_near = |key: &&String| known.iter().any(|name| key != name && key.eq_ignore_ascii_case(name));
+    members.keys().find(is_near).map(String::as_str)
+}
+
 fn check_message(mut message: Map<String, Value>) -> Checked {
     let raw_id = message.get("id");
     let id = raw_id.and_then(request_id);
@@ -98,6 +160,9 @@ fn check_message(mut message: Map<String, Value>) -> Checked {
     }
     if message.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
         return refuse(id, INVALID_REQUEST, "jsonrpc is not \"2.0\"");
+    }
+    if let Some(member) = miscased(&message, MESSAGE_MEMBERS) {
+        return refuse(id, INVALID_REQUEST, &format!("unknown member {member}: names are lower case"));
     }
     let method = match message.get("method") {
         Some(Value::String(method)) => method.clone(),
@@ -110,7 +175,20 @@ fn check_message(mut message: Map<String, Value>) -> Checked {
         return Checked::Relay;
     }
     match message.get("params") {
-        None | Some(Value::Object(_)) => {}
+        None => {}
+        Some(Value::Object(params)) if OFFERED_METHODS.contains(&method.as_str()) => {
+            if let Some(member) = miscased(params, PARAMS_MEMBERS) {
+                let reason = format!("{method}: unknown member {member}: names are lower case");
+                return refuse(id, INVALID_PARAMS, &reason);
+            }
+            if let Some(Value::String(token)) = params.get("_meta").and_then(|meta| meta.get("progressToken"))
+                && token.len() > ID_BYTES_MAX
+            {
+                let reason = format!("{method}: a progress token has at most {ID_BYTES_MAX} bytes");
+                return refuse(id, INVALID_PARAMS, &reason);
+            }
+        }
+        Some(Value::Object(_)) => {}
         // Some clients write what they leave out.
         Some(Value::Null) => drop(message.shift_remove("params")),
         Some(_) => return refuse(id, INVALID_PARAMS, "params is not an object"),
@@ -203,6 +281,10 @@ mod tests {
             "]".repeat(70)
         );
         let deeper = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let many = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"a":[{}0]}}}}"#,
+            "0,".repeat(VALUES_MAX)
+        );
         let long_id = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ping"}}"#, "x".repeat(257));
         let cases: &[(&[u8], &str)] = &[
             (b"", "nothing"),
@@ -232,6 +314,9 @@ mod tests {
             (br#"{"jsonrpc":"2.0","id":3,"method":"ping","params":{"a":"\ud800"}}"#, "3 -32700"),
             (deep.as_bytes(), "1 -32700"),
             (deeper.as_bytes(), "null -32700"),
+            (many.as_bytes(), "null -32700"),
+            (br#"{"jsonrpc":"2.0","id":1,"Method":"ping"}"#, "1 -32600"),
+            (br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","Params":{"name":"t"}}"#, "1 -32600"),
         ];
         for (line, expected) in cases {
             assert_eq!(summary(line), *expected, "{}", String::from_utf8_lossy(line));
@@ -251,6 +336,11 @@ mod tests {
             (br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#, "1 -32602"),
             (br#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"Uri":"x"}}"#, "1 -32602"),
             (br#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#, "1 -32602"),
+            (
+                br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","Arguments":{}}}"#,
+                "1 -32602",
+            ),
+            (br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"Name":"t"}}"#, "1 -32602"),
         ];
         for (line, expected) in cases {
             assert_eq!(summary(line), *expected, "{}", String::from_utf8_lossy(line));
@@ -273,6 +363,21 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(summary(line), *expected, "{}", String::from_utf8_lossy(line));
         }
+    }
+
+    #[test]
+    fn i9_values_are_counted_before_they_are_built() {
+        let cases: &[(&str, usize)] = &[
+            ("7", 1),
+            ("[1,2,3]", 4),
+            (r#"{"a":1,"b":[null,true]}"#, 6),
+            (r#"{"text":"a,b:[c","\\":"\",\\"}"#, 4),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(values(line.as_bytes()), *expected, "{line}");
+        }
+        let text = format!(r#"{{"text":"{}"}}"#, ",".repeat(1000));
+        assert!(weight(text.as_bytes()) < text.len() + 4 * VALUE_BYTES, "text weighs more than it is");
     }
 
     #[test]
