@@ -63,6 +63,15 @@ impl Incoming {
         self.file.try_clone().map_err(io("hand out an output's file"))
     }
 
+    /// Bytes that were written so far.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Io`].
+    pub fn size_bytes(&self) -> Result<u64, ArtifactError> {
+        let facts = rustix::fs::fstat(&self.file).map_err(io("look at an output"))?;
+        Ok(u64::try_from(facts.st_size).unwrap_or(0))
+    }
+
     /// A descriptor of its own, to read the bytes from their start.
     ///
     /// # Errors

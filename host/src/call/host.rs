@@ -279,6 +279,7 @@ impl Host {
             ledger: self.ledger.clone(),
             store: Arc::clone(&self.store),
             sandbox: Arc::clone(&self.sandbox),
+            store_bytes_max: self.policy().caller.store_bytes,
         }
     }
 

@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use flights::Imports;
 
-use self::copy::{Copied, Refusal, Room, copy};
+use self::copy::{Copied, Refusal};
 use self::flights::Flight;
 use self::order::{Item, Origin};
 use super::wait::admit_wait;
 use super::{CallError, Context, Host};
 use crate::artifacts::ArtifactError;
-use crate::ledger::{NewArtifact, NewEvent};
+use crate::ledger::{NewArtifact, NewEvent, Reservation};
 use crate::policy::{Denial, ImportRoot, Project};
 use crate::query::{self, ArtifactSummary, bad};
 
@@ -164,32 +164,42 @@ impl Import {
         item: &Item,
         report: &Arc<watch::Sender<Flight>>,
     ) -> Result<ArtifactSummary, CallError> {
-        let room = self.room().await?;
         let source = match (&item.origin, &self.root) {
             (Origin::Inline(text), _) => copy::Source::Inline(text.clone()),
             (Origin::File(path), Some(root)) => copy::Source::Beneath(root.path.clone(), path.clone()),
             (Origin::File(_), None) => return Err(CallError::fault("an import by path without a root")),
         };
+        let (wanted, file_max) = (item.wanted.clone(), self.file_max());
+        let opened = match query::blocking(move || copy::open(&source, &wanted, file_max)).await? {
+            Ok(opened) => opened,
+            Err(refusal) => return Err(self.refused(item, refusal).await),
+        };
+        // Held until the ledger counts the bytes: parallel imports share what is left.
+        let _room = self.room(opened.size_bytes()).await?;
         let (store, wanted, name, report) =
             (self.host.store.clone(), item.wanted.clone(), item.name.clone(), report.clone());
         let copied = query::blocking(move || {
             let mut progress =
                 |done: u64, total: u64| report.send_modify(|flight| flight.moved(&name, done, total));
-            copy(&store, &source, &wanted, room, &mut progress)
+            copy::copy(&store, opened, &wanted, &mut progress)
         })
         .await?;
         match copied {
             Ok(copied) => self.record(item, copied).await,
-            Err(refusal) => Err(self.refused(item, room, refusal).await),
+            Err(refusal) => Err(self.refused(item, refusal).await),
         }
     }
 
-    /// How much may come in now: the root's own limit, and what the project's quota leaves.
-    async fn room(&self) -> Result<Room, CallError> {
+    /// The root's own limit for one file.
+    fn file_max(&self) -> u64 {
+        self.root.as_ref().and_then(|root| root.max_file_bytes).unwrap_or(u64::MAX)
+    }
+
+    /// Room for so many bytes in what the project's quota leaves.
+    async fn room(&self, bytes: u64) -> Result<Reservation, CallError> {
         let quota = self.host.policy().caller.store_bytes;
-        let used = self.host.ledger.store_bytes(self.project.id).await.map_err(CallError::fault)?;
-        let file_max = self.root.as_ref().and_then(|root| root.max_file_bytes).unwrap_or(u64::MAX);
-        Ok(Room { file_max, quota_left: quota.saturating_sub(used) })
+        let room = self.host.ledger.reserve(self.project.id, bytes, quota).await.map_err(CallError::fault)?;
+        room.map_err(|none| quota_full(&self.project, none.left_bytes))
     }
 
     /// Artifact, label and event in one transaction.
@@ -226,7 +236,7 @@ impl Import {
         Ok(ArtifactSummary::from(&row))
     }
 
-    async fn refused(&self, item: &Item, room: Room, refusal: Refusal) -> CallError {
+    async fn refused(&self, item: &Item, refusal: Refusal) -> CallError {
         match refusal {
             Refusal::Type { hint, sniffed } => {
                 bad("type_mismatch", &item.field, format!("is no {hint}; its bytes look like {sniffed}"))
@@ -237,12 +247,12 @@ impl Import {
                 }
                 None => CallError::fault(error),
             },
-            Refusal::Store(ArtifactError::TooLarge { .. }) => match &self.root {
-                Some(root) if room.file_max <= room.quota_left => {
-                    let denial = file_too_large(root, room.file_max);
+            Refusal::Store(error @ ArtifactError::TooLarge { .. }) => match &self.root {
+                Some(root) => {
+                    let denial = file_too_large(root, self.file_max());
                     self.host.deny(&self.context, Some(&self.project), Some(TOOL), denial).await
                 }
-                Some(_) | None => quota_full(&self.project, room.quota_left),
+                None => CallError::fault(error),
             },
             Refusal::Store(error) => query::refused(&item.field, error),
         }

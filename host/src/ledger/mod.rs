@@ -10,6 +10,7 @@ mod error;
 mod fsck;
 mod open;
 mod place;
+mod quota;
 mod records;
 mod rows;
 mod runs;
@@ -28,6 +29,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 pub use error::LedgerError;
 pub use fsck::Checked;
 pub use place::network_file_system;
+pub use quota::{NoRoom, Reservation};
 pub use rows::{
     ArtifactRow, AttemptId, AttemptRow, EventRow, Failure, Finding, Millis, NewArtifact, NewAttempt,
     NewDenial, NewEvent, NewRun, Outcome, OutputRow, Owner, RunInput, RunRow, RunSummary, Seal, Used,
@@ -35,7 +37,7 @@ pub use rows::{
 pub use state::AttemptState;
 
 use error::database;
-
+use quota::Reservations;
 use write::{Work, Writer};
 
 /// The database of one home. Cheap to clone.
@@ -48,6 +50,7 @@ pub struct Ledger {
 struct Inner {
     owner: Owner,
     reads: SqlitePool,
+    reservations: Reservations,
     /// `None` when the ledger was opened only to be looked at.
     writer: Option<Writer>,
 }
@@ -61,7 +64,14 @@ impl Ledger {
         open::prepare_file(path)?;
         let writer = Writer::start(open::connect_writer(path).await?);
         let reads = open::connect_readers(path).await?;
-        Ok(Self { inner: Arc::new(Inner { owner, reads, writer: Some(writer) }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                owner,
+                reads,
+                reservations: Reservations::default(),
+                writer: Some(writer),
+            }),
+        })
     }
 
     /// Opens a ledger that may be in use by a host, without owning it: nothing can be written.
@@ -75,7 +85,9 @@ impl Ledger {
         let reads = open::connect_readers(path).await?;
         open::check_schema(&reads).await?;
         let owner = Owner("nobody".to_owned());
-        Ok(Self { inner: Arc::new(Inner { owner, reads, writer: None }) })
+        Ok(Self {
+            inner: Arc::new(Inner { owner, reads, reservations: Reservations::default(), writer: None }),
+        })
     }
 
     /// Milliseconds now: the one wall clock of the host.

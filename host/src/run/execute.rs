@@ -7,21 +7,20 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use helix_ids::ProjectId;
 use helix_ids::text::escaped_line;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::end::EndOutput;
 use super::flight::Flight;
-use super::harvest::{self, Written};
+use super::harvest::{self, Harvest, Written};
 use super::record::Record;
 use super::turns::{Turn, Turns};
 use super::{Effects, End, Guest, Job, failure, limits};
 use crate::artifacts::{ArtifactError, Incoming, Store};
-use crate::ledger::{LedgerError, NewEvent, Outcome, Used};
+use crate::ledger::{LedgerError, NewEvent, Outcome, Reservation, Used};
 use crate::plan::Plan;
-use crate::sandbox::{GuestError, InputFile, RunEvents, RunOutcome};
+use crate::sandbox::{GuestError, InputFile, RunEvents};
 
 /// How often it is looked whether a guest leaves room on the disk.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(250);
@@ -41,13 +40,14 @@ pub(super) async fn carry(
     let mut record = Record::new(effects.ledger.clone(), run, attempt, resumed);
     let turn = turns.take(&flight.caller, flight.connection, at_once);
     let ended = attempt_it(&effects, turn, &flight, &mut record, &plan, &guest).await;
-    let (used, outcome) = match ended {
+    let Ended { used, outcome, room } = match ended {
         Ok(ended) => ended,
         Err(error) => return ledger_fault(&error),
     };
     if let Err(error) = record.conclude(&used, &outcome).await {
         return ledger_fault(&error);
     }
+    drop(room);
     let differing = expected.map(|before| differing_roles(&before, &outcome));
     if let Some(roles) = differing.as_ref().filter(|roles| !roles.is_empty()) {
         tell_difference(&effects, &flight, roles).await;
@@ -75,6 +75,20 @@ fn ledger_fault(error: &LedgerError) -> End {
     End::fault(error.to_string())
 }
 
+/// How an attempt ended, before the ledger knows.
+struct Ended {
+    used: Used,
+    outcome: Outcome,
+    /// Of outputs that the ledger is about to count.
+    room: Option<Reservation>,
+}
+
+impl Ended {
+    fn without_outputs(used: Used, outcome: Outcome) -> Self {
+        Self { used, outcome, room: None }
+    }
+}
+
 async fn attempt_it(
     effects: &Effects,
     turn: impl Future<Output = Turn>,
@@ -82,7 +96,7 @@ async fn attempt_it(
     record: &mut Record,
     plan: &Plan,
     guest: &Guest,
-) -> Result<(Used, Outcome), LedgerError> {
+) -> Result<Ended, LedgerError> {
     let _turn = match while_writing(record, flight, turn).await? {
         Raced::Done(turn) => turn,
         Raced::Cancelled => return Ok(cancelled(flight, Used::default())),
@@ -92,7 +106,10 @@ async fn attempt_it(
 
     let inputs = match open_inputs(effects, guest).await {
         Ok(inputs) => inputs,
-        Err(error) => return Ok((Used::default(), Outcome::Failed(failure::of_input(&error)))),
+        Err(error) => {
+            let failed = Outcome::Failed(failure::of_input(&error));
+            return Ok(Ended::without_outputs(Used::default(), failed));
+        }
     };
     let began = Instant::now();
     let mut events = Events::new(Arc::clone(&effects.store), Arc::clone(flight));
@@ -101,41 +118,30 @@ async fn attempt_it(
     let running = effects.sandbox.run(&guest.component, &guest.record, &roles, inputs, &limits, &mut events);
     let ran = while_writing(record, flight, while_room(&effects.store, running)).await?;
     let mut used = Used { wall_ms: millis(began.elapsed()), log: events.log, ..Used::default() };
-    let outcome = match ran {
+    let failed = match ran {
         Raced::Cancelled => return Ok(cancelled(flight, used)),
-        Raced::Done(Err(full)) => Outcome::Failed(failure::of_store(&full)),
+        Raced::Done(Err(full)) => failure::of_store(&full),
         Raced::Done(Ok(Err(error))) => {
             failure::count(&mut used, error.usage());
-            Outcome::Failed(failure::of_guest(&error))
+            failure::of_guest(&error)
         }
         Raced::Done(Ok(Ok(outcome))) => {
             failure::count(&mut used, Some(&outcome.usage));
-            let harvest = gather(effects, flight.project, plan, guest, outcome, events.files);
+            let harvest = harvest::harvest(effects, flight.project, plan, guest, &outcome, events.files);
             match while_writing(record, flight, harvest).await? {
-                Raced::Done(outcome) => outcome,
+                Raced::Done(Ok(Harvest { outcome, room })) => {
+                    return Ok(Ended { used, outcome, room: Some(room) });
+                }
+                Raced::Done(Err(failure)) => failure,
                 Raced::Cancelled => return Ok(cancelled(flight, used)),
             }
         }
     };
-    Ok((used, outcome))
+    Ok(Ended::without_outputs(used, Outcome::Failed(failed)))
 }
 
-async fn gather(
-    effects: &Effects,
-    project: ProjectId,
-    plan: &Plan,
-    guest: &Guest,
-    outcome: RunOutcome,
-    files: Vec<Written>,
-) -> Outcome {
-    match harvest::harvest(effects, project, plan, guest, &outcome, files).await {
-        Ok(harvested) => harvested,
-        Err(failure) => Outcome::Failed(failure),
-    }
-}
-
-fn cancelled(flight: &Flight, used: Used) -> (Used, Outcome) {
-    (used, Outcome::Cancelled { by: flight.cancelled_by() })
+fn cancelled(flight: &Flight, used: Used) -> Ended {
+    Ended::without_outputs(used, Outcome::Cancelled { by: flight.cancelled_by() })
 }
 
 /// The roles whose outputs are not the ones that this run made before.

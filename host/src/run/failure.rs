@@ -7,7 +7,7 @@ use helix_ids::text::escaped;
 
 use crate::artifacts::ArtifactError;
 use crate::contract::raw::ToolError;
-use crate::ledger::{Failure, Used};
+use crate::ledger::{Failure, LedgerError, NoRoom, Used};
 use crate::sandbox::GuestError;
 use crate::sandbox::protocol::{Limit, Usage};
 
@@ -77,6 +77,22 @@ pub fn of_store(error: &ArtifactError) -> Failure {
     Failure {
         is_answer: false,
         ..answer("fault", code, &error.to_string(), "free disk space, then call again")
+    }
+}
+
+/// Outputs for which the project has no room.
+pub fn of_quota(bytes: u64, none: NoRoom) -> Failure {
+    let message = format!("the outputs have {bytes} bytes; {none}");
+    let advice = "host_info shows what is left; the operator can raise `store_bytes` under [limits.caller]";
+    Failure { is_answer: false, ..answer("limit", "store_quota", &message, advice) }
+}
+
+/// A ledger that could not be asked: ours.
+pub fn of_ledger(error: &LedgerError) -> Failure {
+    tracing::error!(error = error as &dyn std::error::Error, "the ledger could not be asked for room");
+    Failure {
+        is_answer: false,
+        ..answer("fault", "host_fault", &error.to_string(), "the same call tries again")
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Effects, Guest, failure};
 use crate::artifacts::{self, ArtifactError, Incoming, Stored};
 use crate::contract::result::SUMMARY_BYTES_MAX;
 use crate::contract::{CheckLevel, Report};
-use crate::ledger::{Failure, NewArtifact, Outcome, OutputRow};
+use crate::ledger::{Failure, NewArtifact, Outcome, OutputRow, Reservation};
 use crate::plan::{self, Plan, PlannedOutput};
 use crate::sandbox::client::WrittenOutput;
 use crate::sandbox::protocol::{Limit, Usage, Verdict};
@@ -27,6 +27,12 @@ pub(super) struct Written {
     pub incoming: Incoming,
 }
 
+/// A run that passed the gate, and its room in the project until the ledger counts its bytes.
+pub(super) struct Harvest {
+    pub outcome: Outcome,
+    pub room: Reservation,
+}
+
 /// Checks a returned guest against its plan, then keeps all of its outputs. Nothing is visible
 /// until the ledger says so: objects without a row are swept.
 pub(super) async fn harvest(
@@ -36,14 +42,15 @@ pub(super) async fn harvest(
     guest: &Guest,
     outcome: &RunOutcome,
     files: Vec<Written>,
-) -> Result<Outcome, Failure> {
+) -> Result<Harvest, Failure> {
     let written: Vec<plan::Written<'_>> = outcome.outputs.iter().map(as_written).collect();
     plan.gate(&outcome.opened, &written).map_err(|error| failure::of_gate(error.code, &error.message))?;
     let report = Report::parse(outcome.report.clone(), &guest.tool)
         .map_err(|error| failure::of_gate(error.code, &error.message))?;
 
-    within_limit(super::limits::of_attempt(plan, guest).output_bytes, &files)?;
-
+    let bytes = total(&files)?;
+    within_limit(super::limits::of_attempt(plan, guest).output_bytes, bytes)?;
+    let room = room(effects, project, bytes).await?;
     let mut outputs = Vec::with_capacity(files.len());
     for file in files {
         let role = plan.output(&file.role).ok_or_else(|| {
@@ -59,33 +66,40 @@ pub(super) async fn harvest(
     }
     let order = |role: &Role| plan.outputs().iter().position(|planned| planned.role() == role);
     outputs.sort_by(|a: &OutputRow, b| (order(&a.role), &a.key).cmp(&(order(&b.role), &b.key)));
-    Ok(Outcome::Succeeded {
+    let outcome = Outcome::Succeeded {
         result: report.result.to_string(),
         summary: escaped(&report.summary, SUMMARY_BYTES_MAX),
         outputs,
-    })
+    };
+    Ok(Harvest { outcome, room })
+}
+
+/// Bytes of all outputs together.
+fn total(files: &[Written]) -> Result<u64, Failure> {
+    let mut bytes = 0_u64;
+    for file in files {
+        let size = file.incoming.size_bytes().map_err(|error| failure::of_store(&error))?;
+        bytes = bytes.saturating_add(size);
+    }
+    Ok(bytes)
+}
+
+/// Room in the project for all outputs, before one of them is kept.
+async fn room(effects: &Effects, project: ProjectId, bytes: u64) -> Result<Reservation, Failure> {
+    let room = effects.ledger.reserve(project, bytes, effects.store_bytes_max).await;
+    let room = room.map_err(|error| failure::of_ledger(&error))?;
+    room.map_err(|none| failure::of_quota(bytes, none))
 }
 
 /// The runner counts output bytes, and its files have a limit each; this holds all of them together
 /// for one that was taken over (invariant I-9).
-fn within_limit(limit_bytes: u64, files: &[Written]) -> Result<(), Failure> {
-    let mut bytes = 0_u64;
-    for file in files {
-        bytes = bytes.saturating_add(length(&file.incoming).map_err(|error| failure::of_store(&error))?);
-    }
+fn within_limit(limit_bytes: u64, bytes: u64) -> Result<(), Failure> {
     if bytes > limit_bytes {
         let message = format!("the outputs hold {bytes} bytes; at most {limit_bytes} are allowed");
         let usage = Usage::default();
         return Err(failure::of_guest(&GuestError::Limit { limit: Limit::OutputBytes, message, usage }));
     }
     Ok(())
-}
-
-fn length(incoming: &Incoming) -> Result<u64, ArtifactError> {
-    let metadata = incoming.reader()?.metadata();
-    let metadata =
-        metadata.map_err(|source| ArtifactError::Io { what: "measure an output".to_owned(), source })?;
-    Ok(metadata.len())
 }
 
 fn as_written(output: &WrittenOutput) -> plan::Written<'_> {

@@ -38,6 +38,8 @@ pub struct Effects {
     pub ledger: Ledger,
     pub store: Arc<Store>,
     pub sandbox: Arc<Sandbox>,
+    /// What a project may store.
+    pub store_bytes_max: u64,
 }
 
 /// A checked plan with everything that it takes to carry it out.

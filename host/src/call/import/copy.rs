@@ -15,18 +15,24 @@ use crate::artifacts::{self, ArtifactError, ImportSource, Store, Stored};
 /// What the sniffers look at.
 const HEAD_BYTES: usize = 64 * 1024;
 
-/// How much may come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Room {
-    pub(super) file_max: u64,
-    pub(super) quota_left: u64,
-}
-
 /// Where bytes are read from.
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     Inline(Arc<str>),
     Beneath(PathBuf, String),
+}
+
+/// What is about to come in: its size and type are known, and none of it is stored.
+#[derive(Debug)]
+pub(super) struct Opened {
+    bytes: Bytes,
+    artifact_type: ArtifactType,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Inline(Arc<str>),
+    File(ImportSource),
 }
 
 #[derive(Debug)]
@@ -42,46 +48,50 @@ pub(super) enum Refusal {
     Store(ArtifactError),
 }
 
-/// Copies a source into the store. `progress` gets the bytes so far and in all.
-pub(super) fn copy(
-    store: &Store,
-    source: &Source,
-    wanted: &Wanted,
-    room: Room,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<Copied, Refusal> {
-    store.admit().map_err(Refusal::Store)?;
-    let limit_bytes = room.file_max.min(room.quota_left);
-    match source {
-        Source::Inline(text) => copy_text(store, text.as_bytes(), wanted, limit_bytes),
-        Source::Beneath(root, path) => {
-            let file = artifacts::open_beneath(root, path).map_err(Refusal::Store)?;
-            copy_file(store, file, path, wanted, limit_bytes, progress)
+impl Opened {
+    /// Bytes that it has, by its own word; copying holds it to that.
+    pub(super) fn size_bytes(&self) -> u64 {
+        match &self.bytes {
+            Bytes::Inline(text) => text.len() as u64,
+            Bytes::File(file) => file.size_bytes(),
         }
     }
 }
 
-fn copy_text(store: &Store, text: &[u8], wanted: &Wanted, limit_bytes: u64) -> Result<Copied, Refusal> {
-    let name = wanted.label.as_ref().map_or("", |label| label.as_str());
-    let artifact_type = admit_type(text.get(..HEAD_BYTES).unwrap_or(text), name, wanted.hint)?;
-    let stored = store.put_expecting(&mut &*text, wanted.checksum, limit_bytes, &mut |_done| {});
-    Ok(Copied { stored: stored.map_err(Refusal::Store)?, artifact_type })
+/// Opens a source of at most `file_max` bytes and looks at its head.
+pub(super) fn open(source: &Source, wanted: &Wanted, file_max: u64) -> Result<Opened, Refusal> {
+    match source {
+        Source::Inline(text) => {
+            let name = wanted.label.as_ref().map_or("", |label| label.as_str());
+            let head = text.as_bytes();
+            let artifact_type = admit_type(head.get(..HEAD_BYTES).unwrap_or(head), name, wanted.hint)?;
+            Ok(Opened { bytes: Bytes::Inline(text.clone()), artifact_type })
+        }
+        Source::Beneath(root, path) => {
+            let file = artifacts::open_beneath(root, path).map_err(Refusal::Store)?;
+            let head = head_of(&file).map_err(unreadable)?;
+            let source = ImportSource::new(file, file_max).map_err(Refusal::Store)?;
+            let artifact_type = admit_type(&head, path, wanted.hint)?;
+            Ok(Opened { bytes: Bytes::File(source), artifact_type })
+        }
+    }
 }
 
-fn copy_file(
+/// Copies what was opened into the store. `progress` gets the bytes so far and in all.
+pub(super) fn copy(
     store: &Store,
-    file: File,
-    path: &str,
+    opened: Opened,
     wanted: &Wanted,
-    limit_bytes: u64,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Copied, Refusal> {
-    let head = head_of(&file).map_err(unreadable)?;
-    let mut source = ImportSource::new(file, limit_bytes).map_err(Refusal::Store)?;
-    let artifact_type = admit_type(&head, path, wanted.hint)?;
-    let total = source.size_bytes();
+    store.admit().map_err(Refusal::Store)?;
+    let total = opened.size_bytes();
     let mut so_far = |done| progress(done, total);
-    let stored = store.put_expecting(&mut source, wanted.checksum, limit_bytes, &mut so_far);
+    let Opened { bytes, artifact_type } = opened;
+    let stored = match bytes {
+        Bytes::Inline(text) => store.put_expecting(&mut text.as_bytes(), wanted.checksum, total, &mut so_far),
+        Bytes::File(mut file) => store.put_expecting(&mut file, wanted.checksum, total, &mut so_far),
+    };
     Ok(Copied { stored: stored.map_err(Refusal::Store)?, artifact_type })
 }
 
@@ -124,7 +134,7 @@ mod tests {
     use super::*;
 
     const READS: &str = "@r1\nACGT\n+\nIIII\n";
-    const ROOM: Room = Room { file_max: 1_000, quota_left: 1_000 };
+    const FILE_MAX: u64 = 1_000;
 
     struct Place {
         _keep: TempDir,
@@ -141,9 +151,9 @@ mod tests {
     }
 
     impl Place {
-        fn import(&self, path: &str, wanted: &Wanted, room: Room) -> Result<Copied, Refusal> {
+        fn import(&self, path: &str, wanted: &Wanted, file_max: u64) -> Result<Copied, Refusal> {
             let source = Source::Beneath(self.root.clone(), path.to_owned());
-            copy(&self.store, &source, wanted, room, &mut |_done, _total| {})
+            copy(&self.store, open(&source, wanted, file_max)?, wanted, &mut |_done, _total| {})
         }
 
         fn stores(&self, bytes: &str) -> bool {
@@ -154,13 +164,14 @@ mod tests {
     #[test]
     fn i5_what_came_in_hashes_to_its_name() {
         let place = place();
-        let copied = place.import("r.fastq", &Wanted::default(), ROOM).unwrap();
+        let copied = place.import("r.fastq", &Wanted::default(), FILE_MAX).unwrap();
         assert_eq!(copied.artifact_type, ArtifactType::Fastq);
         assert_eq!(copied.stored.digest, Digest::of(READS.as_bytes()));
         assert!(place.stores(READS));
 
         let inline = Source::Inline(READS.into());
-        let again = copy(&place.store, &inline, &Wanted::default(), ROOM, &mut |_, _| {}).unwrap();
+        let opened = open(&inline, &Wanted::default(), FILE_MAX).unwrap();
+        let again = copy(&place.store, opened, &Wanted::default(), &mut |_, _| {}).unwrap();
         assert_eq!(again.stored.digest, copied.stored.digest);
     }
 
@@ -169,16 +180,12 @@ mod tests {
         let place = place();
         let hinted = Wanted { hint: Some(ArtifactType::Bam), ..Wanted::default() };
         let expecting = Wanted { checksum: Some(Digest::of(b"other")), ..Wanted::default() };
-        let small = Room { file_max: 5, ..ROOM };
-        let full = Room { quota_left: 5, ..ROOM };
-        let bam = place.import("r.fastq", &hinted, ROOM);
+        let bam = place.import("r.fastq", &hinted, FILE_MAX);
         assert!(matches!(bam, Err(Refusal::Type { hint: ArtifactType::Bam, sniffed: ArtifactType::Fastq })));
-        let other = place.import("r.fastq", &expecting, ROOM);
+        let other = place.import("r.fastq", &expecting, FILE_MAX);
         assert!(matches!(other, Err(Refusal::Store(ArtifactError::Unexpected { .. }))));
-        for room in [small, full] {
-            let large = place.import("r.fastq", &Wanted::default(), room);
-            assert!(matches!(large, Err(Refusal::Store(ArtifactError::TooLarge { limit_bytes: 5 }))));
-        }
+        let large = place.import("r.fastq", &Wanted::default(), 5);
+        assert!(matches!(large, Err(Refusal::Store(ArtifactError::TooLarge { limit_bytes: 5 }))));
         assert!(!place.stores(READS));
     }
 
@@ -212,7 +219,7 @@ mod tests {
         ];
         let mut messages = std::collections::BTreeSet::new();
         for path in paths {
-            match place.import(path, &Wanted::default(), ROOM) {
+            match place.import(path, &Wanted::default(), FILE_MAX) {
                 Err(Refusal::Store(ArtifactError::Path { code: "import_path_denied", message })) => {
                     messages.insert(message);
                 }
@@ -220,7 +227,7 @@ mod tests {
             }
         }
         assert!(messages.iter().all(|message| !message.contains("secret")), "{messages:?}");
-        assert!(place.import("r.fastq", &Wanted::default(), ROOM).is_ok());
+        assert!(place.import("r.fastq", &Wanted::default(), FILE_MAX).is_ok());
     }
 
     #[test]
