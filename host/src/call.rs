@@ -84,7 +84,7 @@ pub async fn call(
         return Ok(Answer::planned(&call, &plan));
     }
     let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, call.guest(), expected);
-    let (Entry::Joined(flight) | Entry::Started(flight)) = host.start(context, job).await?;
+    let (Entry::Joined(flight) | Entry::Started(flight)) = host.start(context, &call, job).await?;
     drop(claim);
     answer::wait_for(&flight, context, wait).await
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use helix_ids::text::escaped_line;
 use helix_ids::{Digest, ProjectId};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::identify::{IdentifiedCall, Overtaken};
 use super::import::Imports;
 use super::rate::RateLimit;
 use super::{CallError, recover};
@@ -17,7 +18,7 @@ use crate::ledger::{Ledger, LedgerError, NewAttempt, NewDenial, Owner};
 use crate::plan::Plan;
 use crate::policy::{CallerLimits, Denial, Policy, Project};
 use crate::run::turns::Turn;
-use crate::run::{Effects, Entry, Job, Runs, Turns};
+use crate::run::{Effects, Entry, Job, NotEntered, Runs, Turns};
 use crate::sandbox::Sandbox;
 use crate::sandbox::client::{Confinement, SandboxSettings};
 use crate::sandbox::profile::engine_description;
@@ -31,6 +32,10 @@ const SHORT_RUNNERS: usize = 4;
 
 /// When a caller whose queue is full may come again.
 const RETRY_FULL_QUEUE_MS: u64 = 5_000;
+
+/// Denials of one caller that are recorded within a minute. Each costs some hundred bytes that are
+/// kept for good, and nobody who works needs so many.
+const DENIALS_PER_MINUTE: u64 = 60;
 
 /// When it is worth asking again whether somebody made room.
 const RETRY_FULL_STORE_MS: u64 = 60_000;
@@ -58,7 +63,10 @@ pub struct Host {
     pub short: Turns,
     pub imports: Imports,
     policy: PolicyFile,
+    /// One load at a time, so that no older policy is loaded last.
+    loading: Mutex<()>,
     rate: RateLimit,
+    denials: RateLimit,
 }
 
 /// Who asks: the local user, by uid and by what the client calls itself.
@@ -143,7 +151,9 @@ impl Host {
             short: Turns::new(short_at_once()),
             imports: Imports::default(),
             policy,
+            loading: Mutex::default(),
             rate: RateLimit::default(),
+            denials: RateLimit::default(),
             settings,
         });
         host.load_policy().await;
@@ -166,6 +176,7 @@ impl Host {
     /// # Errors
     /// What is wrong with the new file.
     pub async fn reload_policy(&self) -> Result<bool, PolicyFileError> {
+        self.policy.settle().await;
         let changed = self.policy.reload()?;
         if changed {
             self.load_policy().await;
@@ -175,11 +186,16 @@ impl Host {
 
     /// Makes the rest of the host what the policy in force says.
     async fn load_policy(&self) {
+        // At once: a load before this one may take as long as a compiler does.
         let policy = self.policy();
         // First: nothing below looks at a component in a runner that policy does not want.
         self.sandbox.confine(confinement(&policy));
         let is_allowed = |component: &Digest| policy.admit_component(component).is_ok();
         self.runs.cancel_queued(is_allowed, "the policy, which no longer allows the component");
+
+        // Asked for under the lock: whoever waited loads what is in force by then.
+        let _one_at_a_time = self.loading.lock().await;
+        let policy = self.policy();
         for project in policy.projects() {
             if let Err(error) = self.ledger.ensure_project(project.id, &project.name).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "a project could not be written");
@@ -209,10 +225,11 @@ impl Host {
     /// # Errors
     /// [`CallError::Busy`].
     pub fn admit_request(&self, context: &Context) -> Result<(), CallError> {
-        self.rate.admit(&context.caller.name(), self.policy().caller.requests_per_minute)
+        self.rate.admit(&context.caller.name(), self.policy().caller.requests_per_minute, "requests")
     }
 
-    /// Records a denial and makes the error that its caller sees (invariant I-10).
+    /// Records a denial and makes the error that its caller sees (invariant I-10). A caller who is
+    /// denied more often than may be recorded is told to slow down instead, and no more than that.
     pub async fn deny(
         &self,
         context: &Context,
@@ -220,6 +237,9 @@ impl Host {
         tool: Option<&str>,
         denial: Denial,
     ) -> CallError {
+        if let Err(too_often) = self.denials.admit(&context.caller.name(), DENIALS_PER_MINUTE, "denials") {
+            return too_often;
+        }
         let row = NewDenial {
             project: project.map(|project| project.id),
             caller: context.caller.described(),
@@ -236,19 +256,48 @@ impl Host {
     }
 
     /// Step 11: admits a job and starts it, or joins the run that somebody started meanwhile.
+    /// Policy is asked once more, at the moment of the start.
     ///
     /// # Errors
-    /// [`CallError::Busy`] or [`CallError::Denied`] when a quota is full.
-    pub async fn start(&self, context: &Context, job: Job) -> Result<Entry, CallError> {
-        let limits = self.policy().caller.clone();
-        self.admit_bytes(job.run.project, &limits).await?;
-        let Caller { connection, .. } = context.caller;
-        self.runs.enter(self.effects(), &context.caller.name(), connection, &limits, job).map_err(|error| {
-            CallError::Busy {
-                code: "too_many_runs",
-                message: error.to_string(),
-                retry_after_ms: RETRY_FULL_QUEUE_MS,
+    /// [`CallError::Busy`] when a quota is full, or when policy changed what was planned;
+    /// [`CallError::Denied`] when it allows the call no more.
+    pub async fn start(
+        &self,
+        context: &Context,
+        call: &IdentifiedCall,
+        job: Job,
+    ) -> Result<Entry, CallError> {
+        self.admit_bytes(job.run.project, &self.policy().caller).await?;
+        let later = |code, message, retry_after_ms| CallError::Busy { code, message, retry_after_ms };
+        match self.enter(&context.caller, call, job) {
+            Ok(entry) => Ok(entry),
+            Err(NotEntered::TooMany(error)) => {
+                Err(later("too_many_runs", error.to_string(), RETRY_FULL_QUEUE_MS))
             }
+            Err(NotEntered::Refused(Overtaken::Changed)) => {
+                Err(later("policy_changed", Overtaken::Changed.to_string(), 0))
+            }
+            Err(NotEntered::Refused(Overtaken::Denied(denial))) => {
+                let tool = Some(call.tool().name.as_str());
+                Err(self.deny(context, Some(call.project()), tool, denial).await)
+            }
+        }
+    }
+
+    /// Enters a job among the runs, if policy as it is at this moment still says of its call what
+    /// it said when it was planned.
+    ///
+    /// # Errors
+    /// [`NotEntered`].
+    pub fn enter(
+        &self,
+        caller: &Caller,
+        call: &IdentifiedCall,
+        job: Job,
+    ) -> Result<Entry, NotEntered<Overtaken>> {
+        self.runs.enter(self.effects(), &caller.name(), caller.connection, job, || {
+            let policy = self.policy();
+            call.ask_again(&policy).map(|()| policy.caller.clone())
         })
     }
 

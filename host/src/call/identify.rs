@@ -10,7 +10,7 @@ use super::{CallError, Context, Host, LinkedCall};
 use crate::catalog::Toolpack;
 use crate::contract::{Tool, raw};
 use crate::ledger::{NewRun, RunInput};
-use crate::policy::{Grant, Project, Question};
+use crate::policy::{Denial, Grant, Policy, Project, Question};
 use crate::run::{Guest, JobInput};
 use crate::sandbox::profile::engine_profile;
 
@@ -26,6 +26,16 @@ pub struct IdentifiedCall {
     record: raw::Call,
 }
 
+/// While a call was planned, policy became another.
+#[derive(Debug, thiserror::Error)]
+pub enum Overtaken {
+    #[error("policy no longer allows it")]
+    Denied(#[source] Denial),
+    /// Allowed, but not as it was planned: under other limits, or no longer for new calls.
+    #[error("the policy changed while this call was planned: make it again")]
+    Changed,
+}
+
 /// Asks policy, as it is now, and derives the run's identity.
 ///
 /// # Errors
@@ -36,15 +46,7 @@ pub async fn identify(
     linked: LinkedCall,
 ) -> Result<IdentifiedCall, CallError> {
     let offered = &linked.offered;
-    let images: Vec<(ImageName, PinnedImage, String)> = Vec::new();
-    let decision = host.policy().decide(&Question {
-        project: &linked.project,
-        component: offered.toolpack.digest,
-        toolpack: &offered.toolpack.manifest.name,
-        tool: &offered.tool.name,
-        images: &images,
-    });
-    let grant = match decision.verdict {
+    let grant = match decided(&host.policy(), &linked) {
         Ok(grant) => grant,
         Err(denial) => {
             let tool = Some(offered.tool.name.as_str());
@@ -57,6 +59,20 @@ pub async fn identify(
         RunIdentity::new(offered.tool.name.clone(), offered.tool.contract.clone(), &grant.slice, &canonical);
     let record = record(&linked);
     Ok(IdentifiedCall { grant, identity, envelope: canonical.to_string(), record, linked })
+}
+
+/// What policy says of a linked call.
+fn decided(policy: &Policy, linked: &LinkedCall) -> Result<Grant, Denial> {
+    let offered = &linked.offered;
+    let images: Vec<(ImageName, PinnedImage, String)> = Vec::new();
+    let question = Question {
+        project: &linked.project,
+        component: offered.toolpack.digest,
+        toolpack: &offered.toolpack.manifest.name,
+        tool: &offered.tool.name,
+        images: &images,
+    };
+    policy.decide(&question).verdict
 }
 
 /// Every field that a guest or a container can observe, and nothing else.
@@ -105,6 +121,17 @@ fn record(linked: &LinkedCall) -> raw::Call {
 }
 
 impl IdentifiedCall {
+    /// Whether this policy still says of the call what was said when it was identified.
+    ///
+    /// # Errors
+    /// [`Overtaken`].
+    pub fn ask_again(&self, policy: &Policy) -> Result<(), Overtaken> {
+        let now = decided(policy, &self.linked).map_err(Overtaken::Denied)?;
+        let is_same =
+            |then: &Grant| (&then.slice, &then.limits, then.serve) == (&now.slice, &now.limits, now.serve);
+        if is_same(&self.grant) { Ok(()) } else { Err(Overtaken::Changed) }
+    }
+
     pub fn run_id(&self) -> RunId {
         self.identity.run_id()
     }

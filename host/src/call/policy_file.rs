@@ -5,11 +5,21 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use crate::policy::{Policy, PolicyError};
 
 /// Largest policy file that is read.
 const POLICY_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How long a changed file has to be still before it is read: half a policy may be a valid one,
+/// without the denials that stand at its end.
+const STILL: Duration = Duration::from_millis(50);
+
+/// How often that is waited for. A file that is replaced without a pause is whole each time.
+const STILL_TRIES_MAX: u32 = 10;
 
 /// What a host without a policy file obeys: it allows nothing.
 const NO_POLICY: &str = "version = 1\nname = \"none\"\n";
@@ -90,6 +100,12 @@ impl PolicyFile {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Waits until a file that changed is no longer being written.
+    pub async fn settle(&self) {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        still(seen, || stamp_of(&self.path).unwrap_or_default()).await;
+    }
+
     /// Reads the file again if it changed; says whether another policy is in force now. A bad
     /// or missing file keeps the old policy in force.
     ///
@@ -127,6 +143,19 @@ impl PolicyFile {
             }
         }
     }
+}
+
+/// Looks until what is seen is what was seen before; says how often it looked.
+async fn still<T: PartialEq>(mut last: T, mut look: impl FnMut() -> T) -> u32 {
+    for looked in 1..=STILL_TRIES_MAX {
+        let now = look();
+        if now == last {
+            return looked;
+        }
+        last = now;
+        sleep(STILL).await;
+    }
+    STILL_TRIES_MAX
 }
 
 /// An error and its causes on one line.
@@ -189,4 +218,22 @@ fn read(path: &Path) -> Result<Option<(String, Stamp)>, PolicyFileError> {
     let mut text = String::new();
     file.take(POLICY_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
     Ok(Some((text, Stamp::of(&metadata))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_read_once_it_is_still() {
+        assert_eq!(still(1, || 1).await, 1, "one that did not change is not waited for");
+        let mut sizes = [2, 3, 3, 4].into_iter();
+        assert_eq!(still(1, || sizes.next().unwrap()).await, 3);
+        let mut size = 0;
+        let never = || {
+            size += 1;
+            size
+        };
+        assert_eq!(still(0, never).await, STILL_TRIES_MAX, "one that never rests is read in the end");
+    }
 }

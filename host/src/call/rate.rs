@@ -1,4 +1,5 @@
-//! How many requests a caller may make: a bucket that fills by the minute.
+//! How many requests a caller may make, and how many of them may be denied: buckets that fill by
+//! the minute.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -23,15 +24,20 @@ struct Bucket {
 }
 
 impl RateLimit {
-    /// Takes one request out of the caller's bucket.
+    /// Takes one out of the caller's bucket; `what` says of what.
     ///
     /// # Errors
-    /// [`CallError::Busy`] with the time after which one request is there again.
-    pub fn admit(&self, caller: &str, per_minute: u64) -> Result<(), CallError> {
-        self.admit_at(caller, per_minute, Instant::now())
+    /// [`CallError::Busy`] with the time after which there is one again.
+    pub fn admit(&self, caller: &str, per_minute: u64, what: &str) -> Result<(), CallError> {
+        self.admit_at(caller, per_minute, Instant::now()).map_err(|retry_after_ms| CallError::Busy {
+            code: "rate_limited",
+            message: format!("more than {per_minute} {what} a minute"),
+            retry_after_ms,
+        })
     }
 
-    fn admit_at(&self, caller: &str, per_minute: u64, now: Instant) -> Result<(), CallError> {
+    /// Or after how many milliseconds there is one more.
+    fn admit_at(&self, caller: &str, per_minute: u64, now: Instant) -> Result<(), u64> {
         #[expect(clippy::cast_precision_loss, reason = "a rate above 2^53 is no limit")]
         let capacity = per_minute as f64;
         let per_second = capacity / 60.0;
@@ -49,8 +55,7 @@ impl RateLimit {
         let seconds = (1.0 - bucket.tokens) / per_second;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and a minute")]
         let retry_after_ms = (seconds * 1000.0).ceil() as u64;
-        let message = format!("more than {per_minute} requests a minute");
-        Err(CallError::Busy { code: "rate_limited", message, retry_after_ms })
+        Err(retry_after_ms)
     }
 }
 
@@ -76,10 +81,7 @@ mod tests {
         for _request in 0..60 {
             assert!(rate.admit_at("a", 60, start).is_ok());
         }
-        let Err(CallError::Busy { retry_after_ms, .. }) = rate.admit_at("a", 60, start) else {
-            panic!("the 61st request was admitted");
-        };
-        assert_eq!(retry_after_ms, 1000);
+        assert_eq!(rate.admit_at("a", 60, start), Err(1000), "the 61st request was admitted");
         assert!(rate.admit_at("b", 60, start).is_ok(), "another caller has a bucket of its own");
         assert!(rate.admit_at("a", 60, start + Duration::from_secs(1)).is_ok());
     }

@@ -6,13 +6,13 @@ use helix_ids::canonical::CanonicalJson;
 use helix_ids::{ArtifactId, RunId};
 use tokio_util::sync::CancellationToken;
 
-use super::identify::{self, IdentifiedCall};
+use super::identify::{self, IdentifiedCall, Overtaken};
 use super::link::{LinkedCall, LinkedInput};
 use super::{CallError, Caller, Context, Host, Refusal, proposed};
 use crate::catalog::OfferedTool;
 use crate::ledger::{AttemptRow, AttemptState, Failure, LedgerError, Outcome, RunRow, Used};
 use crate::policy::Project;
-use crate::run::{Job, Resumed};
+use crate::run::{Job, NotEntered, Resumed};
 
 /// Most takeovers of one attempt without a person: a guest that kills its host must not loop.
 const TAKEOVERS_MAX: u32 = 3;
@@ -84,10 +84,12 @@ fn enter(
 ) -> Result<(), Given> {
     let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, call.guest(), None);
     let job = Job { resumed: Some(Resumed { attempt: attempt.id, state: attempt.state }), ..job };
-    host.runs
-        .enter(host.effects(), &context.caller.name(), context.caller.connection, &host.policy().caller, job)
-        .map(|_entry| ())
-        .map_err(|error| given_up("host_fault", error.to_string(), "the same call tries again"))
+    host.enter(&context.caller, call, job).map(|_entry| ()).map_err(|error| match error {
+        NotEntered::Refused(Overtaken::Denied(denial)) => blocked("policy_refuses", denial.message),
+        NotEntered::Refused(Overtaken::Changed) | NotEntered::TooMany(_) => {
+            given_up("host_fault", error.to_string(), "the same call tries again")
+        }
+    })
 }
 
 /// The linked call, from what the ledger and the envelope keep of it.

@@ -13,7 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use helix_ids::text::escaped_line;
 use helix_ids::{Digest, ToolName, ToolpackName};
 use serde_json::Value;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 use crate::contract;
 use crate::ledger::Ledger;
@@ -28,8 +28,6 @@ const MESSAGE_BYTES_MAX: usize = 2 * 1024;
 pub struct Catalog {
     folder: PathBuf,
     state: RwLock<Arc<State>>,
-    /// One load at a time: two policies that follow each other must not overtake.
-    loading: Mutex<()>,
     changes: watch::Sender<u64>,
 }
 
@@ -86,12 +84,12 @@ pub struct Refused {
 impl Catalog {
     /// An empty catalogue of the components in `folder`, named by their hex digest.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, state: RwLock::default(), loading: Mutex::new(()), changes: watch::Sender::new(0) }
+        Self { folder, state: RwLock::default(), changes: watch::Sender::new(0) }
     }
 
-    /// Makes the catalogue what this policy says.
+    /// Makes the catalogue what this policy says. Of two loads the last to end stays, so the host
+    /// does one at a time.
     pub async fn load(&self, policy: &Policy, sandbox: &Sandbox, ledger: &Ledger) {
-        let _one_at_a_time = self.loading.lock().await;
         let mut state = State::default();
         for rule in policy.components() {
             match load::load(&self.folder, policy, rule, sandbox, ledger).await {

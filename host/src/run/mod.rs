@@ -130,6 +130,15 @@ pub struct TooMany {
     pub limit: u64,
 }
 
+/// Why a job was not entered; `R` is the word of whoever was asked at the last moment.
+#[derive(Debug, thiserror::Error)]
+pub enum NotEntered<R> {
+    #[error(transparent)]
+    TooMany(TooMany),
+    #[error("{0}")]
+    Refused(R),
+}
+
 impl Runs {
     /// No runs yet; at most `at_once` guests at a time.
     pub fn new(at_once: usize) -> Self {
@@ -169,30 +178,33 @@ impl Runs {
         queued.filter(|flight| !is_allowed(&flight.component)).for_each(|flight| flight.cancel(by));
     }
 
-    /// Starts the job's run, or joins it: one execution, many waiters. The limits are the
-    /// caller's; what it may have is divided evenly among its connections.
+    /// Starts the job's run, or joins it: one execution, many waiters. `admit` is asked at the
+    /// moment in which the run comes among the others: a policy that is in force by then is asked
+    /// here, and one that comes later finds the run in [`Self::cancel_queued`]. It gives the limits
+    /// of the caller, who divides what it may have evenly among its connections.
     ///
     /// # Errors
-    /// [`TooMany`].
-    pub fn enter(
+    /// [`NotEntered`].
+    pub fn enter<R>(
         &self,
         effects: Effects,
         caller: &str,
         connection: u64,
-        limits: &CallerLimits,
         job: Job,
-    ) -> Result<Entry, TooMany> {
+        admit: impl FnOnce() -> Result<CallerLimits, R>,
+    ) -> Result<Entry, NotEntered<R>> {
         let run = job.run.id;
         let flight = {
             let mut flights = self.inner.flights();
             if let Some(flight) = flights.by_run.get(&run) {
                 return Ok(Entry::Joined(Arc::clone(flight)));
             }
+            let limits = admit().map_err(NotEntered::Refused)?;
             let under_way = flights.by_caller.get(caller).copied().unwrap_or(0);
             let limit = limits.concurrent_runs.saturating_add(limits.queued);
             // Recovery only carries on what was admitted once.
             if under_way >= limit && job.resumed.is_none() && !flights.has_room(connection, limit) {
-                return Err(TooMany { under_way, limit });
+                return Err(NotEntered::TooMany(TooMany { under_way, limit }));
             }
             *flights.by_caller.entry(caller.to_owned()).or_default() += 1;
             *flights.by_connection.entry(connection).or_default() += 1;
