@@ -149,6 +149,8 @@ struct Serving {
     idle_max: Option<Duration>,
     idle_since: Option<Instant>,
     reloading: JoinSet<()>,
+    /// Somebody was turned away, and nobody was taken in since.
+    is_full: bool,
 }
 
 impl Serving {
@@ -161,6 +163,7 @@ impl Serving {
             idle_max,
             idle_since: None,
             reloading: JoinSet::new(),
+            is_full: false,
         }
     }
 
@@ -214,9 +217,13 @@ impl Serving {
             }
         };
         if self.sessions.len() >= CONNECTIONS_MAX {
-            tracing::warn!(CONNECTIONS_MAX, "too many connections");
+            // Once: whoever knocks in a loop writes no log.
+            if !std::mem::replace(&mut self.is_full, true) {
+                tracing::warn!(CONNECTIONS_MAX, "too many connections");
+            }
             return;
         }
+        self.is_full = false;
         let (read, write) = stream.into_split();
         let (host, control) = (Arc::clone(&self.host), Arc::clone(&self.control));
         self.sessions.spawn(mcp::serve(host, control, uid, read, write, self.stop.clone()));

@@ -23,7 +23,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 pub use settings::{Environment, Globals, Settings};
 
@@ -132,13 +136,17 @@ async fn run(command: Command, settings: &Settings, out: &mut dyn Write) -> anyh
 
 /// stdout carries protocol or results, so the log goes to stderr (invariant I-10).
 fn log_to_stderr(settings: &Settings, is_host: bool) {
-    let usual = if is_host { "info,rmcp=warn" } else { "warn,rmcp=error" };
+    let usual = if is_host { "info" } else { "warn" };
     let filter = settings.log.as_deref().and_then(|text| EnvFilter::try_new(text).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(usual));
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    // Below its errors rmcp writes down what callers sent and were answered, and that may hold what
+    // is no matter of a log: a key that was pasted, a patient's name.
+    let tells_no_messages =
+        filter_fn(|about| *about.level() <= Level::ERROR || !about.target().starts_with("rmcp"));
+    let log = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(false);
+    let log = log.with_filter(filter.and(tells_no_messages));
     // Twice only in tests, where the first one stays.
-    let _was_set = subscriber.try_init().is_ok();
+    let _was_set = tracing_subscriber::registry().with(log).try_init().is_ok();
 }
 
 /// Says on stderr what went wrong, link by link, and picks the exit code.
