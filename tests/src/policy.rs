@@ -13,8 +13,9 @@ pub struct PolicyText {
 }
 
 impl PolicyText {
-    /// `[limits.TABLE] KEY = "VALUE"`; the value as TOML.
+    /// `[limits.TABLE] KEY = VALUE`, the value as TOML; the last word on a key counts.
     pub fn limit(&mut self, table: &str, key: &str, value: &str) -> &mut Self {
+        self.limits.retain(|(of, name, _)| (of.as_str(), name.as_str()) != (table, key));
         self.limits.push((table.to_owned(), key.to_owned(), value.to_owned()));
         self
     }

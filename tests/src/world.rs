@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -30,6 +30,7 @@ pub struct World {
     host: Option<Child>,
     canary: BTreeMap<PathBuf, (u64, SystemTime)>,
     before: Option<Vitals>,
+    log_level: Option<String>,
 }
 
 /// What a command of the CLI did.
@@ -99,7 +100,12 @@ impl World {
         policy.import_root("data", dir.path().join("data")).export_root("out", dir.path().join("out"));
         // Whoever waits for a state asks more often than an assistant does.
         policy.limit("caller", "requests_per_minute", "100000");
-        Ok(Self { dir, policy, host: None, canary, before: None })
+        Ok(Self { dir, policy, host: None, canary, before: None, log_level: None })
+    }
+
+    /// How chatty hosts of this world are that are started from now on.
+    pub fn log_level(&mut self, filter: &str) {
+        self.log_level = Some(filter.to_owned());
     }
 
     pub fn path(&self) -> &Path {
@@ -185,6 +191,7 @@ impl World {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
         let mut command = self.command(&["host"])?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.envs(self.log_level.iter().map(|filter| ("HELIXMCP_LOG", filter)));
         let mut host = command.spawn().context("cannot start the host")?;
         let socket = self.home().join("host.sock");
         let ready = wait::until(HOST_READY_WITHIN, || {
@@ -219,6 +226,31 @@ impl World {
         host.kill()?;
         host.wait()?;
         Ok(())
+    }
+
+    /// Sends the host a signal, e.g. `TERM`.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn signal_host(&self, signal: &str) -> Result<()> {
+        let pid = self.host_pid().context("no host is running")?.to_string();
+        ensure!(
+            Command::new("kill").args([&format!("-{signal}"), &pid]).status()?.success(),
+            "no host to signal"
+        );
+        Ok(())
+    }
+
+    /// Waits until the host has left by itself.
+    ///
+    /// # Errors
+    /// It was not running, or stays.
+    pub fn host_left(&mut self, within: Duration) -> Result<ExitStatus> {
+        let host = self.host.as_mut().context("no host is running")?;
+        let status = wait::until(within, || host.try_wait().ok().flatten());
+        let status = status.with_context(|| format!("the host stays:\n{}", self.log()))?;
+        self.host = None;
+        Ok(status)
     }
 
     pub fn host_pid(&self) -> Option<u32> {

@@ -194,7 +194,7 @@ impl Runs {
         admit: impl FnOnce() -> Result<CallerLimits, R>,
     ) -> Result<Entry, NotEntered<R>> {
         let run = job.run.id;
-        let flight = {
+        let (flight, at_once) = {
             let mut flights = self.inner.flights();
             if let Some(flight) = flights.by_run.get(&run) {
                 return Ok(Entry::Joined(Arc::clone(flight)));
@@ -211,10 +211,10 @@ impl Runs {
             let flight = Flight::new(&job.run, caller.to_owned(), connection, job.resumed.is_some());
             let flight = Arc::new(flight);
             flights.by_run.insert(run, Arc::clone(&flight));
-            flight
+            (flight, limits.concurrent_runs)
         };
         let landing = Landing { inner: Arc::clone(&self.inner), flight: Arc::clone(&flight) };
-        let (turns, at_once) = (self.inner.turns.clone(), limits.concurrent_runs);
+        let turns = self.inner.turns.clone();
         tokio::spawn(async move {
             let end = execute::carry(effects, turns, at_once, Arc::clone(&landing.flight), job).await;
             landing.land(end);

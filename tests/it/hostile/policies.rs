@@ -41,6 +41,11 @@ fn a_limit_without_its_unit_is_refused() -> Result<()> {
 }
 
 #[test]
+fn a_value_of_another_kind_is_refused() -> Result<()> {
+    refused("\n[limits.guest]\noutputs = \"many\"\n", "whole number")
+}
+
+#[test]
 fn a_wildcard_digest_is_refused() -> Result<()> {
     refused("\n[[component]]\ndigest = \"*\"\nname = \"x\"\nserve = true\ntools = \"all\"\n", "digest")
 }

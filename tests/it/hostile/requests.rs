@@ -1,10 +1,13 @@
 //! Lines that no honest client would send.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::raw::Raw;
+use crate::guests;
 use crate::stage::Stage;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -70,6 +73,100 @@ fn a_long_line_is_capped() -> Result<()> {
     answered(&call(&format!(r#"{{"text":"{}"}}"#, "x".repeat(20 * 1024 * 1024))), -32700)
 }
 
+/// Each of a million values would take many times its two bytes.
+#[test]
+fn values_are_counted_before_they_are_built() -> Result<()> {
+    answered(&call(&format!(r#"{{"text":[{}0]}}"#, "0,".repeat(400_000))), -32700)?;
+    let members: Vec<String> = (0..60_000).map(|number| format!(r#""k{number}":0"#)).collect();
+    answered(&call(&format!("{{{}}}", members.join(","))), -32700)
+}
+
+/// Another spelling of a member that is read would else be a call without it.
+#[test]
+fn members_in_another_case_are_refused() -> Result<()> {
+    answered(br#"{"jsonrpc":"2.0","id":"x","Method":"ping"}"#, -32600)?;
+    answered(
+        br#"{"jsonrpc":"2.0","id":"x","method":"tools/call","params":{"Name":"echo","arguments":{}}}"#,
+        -32602,
+    )?;
+    answered(
+        br#"{"jsonrpc":"2.0","id":"x","method":"tools/call","params":{"name":"echo","Arguments":{"text":"a"}}}"#,
+        -32602,
+    )
+}
+
+#[test]
+fn text_in_another_encoding_is_refused() -> Result<()> {
+    let ping = r#"{"jsonrpc":"2.0","id":"x","method":"ping"}"#;
+    answered(format!("\u{feff}{ping}").as_bytes(), -32700)?;
+    let utf16: Vec<u8> = ping.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    answered(&utf16, -32700)
+}
+
+#[test]
+fn an_unknown_method_is_an_error_of_the_protocol() -> Result<()> {
+    answered(br#"{"jsonrpc":"2.0","id":"x","method":"files/read","params":{"path":"/etc/passwd"}}"#, -32601)?;
+    answered(br#"{"jsonrpc":"2.0","id":"x","method":"helixmcp/reload"}"#, -32601)
+}
+
+/// A tool that policy does not list and one that nobody wrote look alike.
+#[test]
+fn a_tool_that_is_not_offered_looks_like_one_that_is_not_there() -> Result<()> {
+    let component = guests::honest("copies")?;
+    let mut stage = Stage::prepared(|world| {
+        let digest = world.place(&component)?;
+        world.policy.raw(&format!(
+            "\n[[component]]\ndigest = \"{digest}\"\nname = \"copies\"\nserve = \"replay\"\ntools = \"all\"\n"
+        ));
+        Ok(())
+    })?;
+    let said = |stage: &mut Stage, tool: &str| -> Result<String> {
+        let refused = stage.client.call(tool, json!({})).err().context("it was called")?;
+        Ok(refused.to_string().replace(tool, "TOOL"))
+    };
+    assert_eq!(said(&mut stage, "copies")?, said(&mut stage, "nobody")?);
+    assert_eq!(said(&mut stage, "copies")?, "Unknown tool: TOOL (JSON-RPC -32602)");
+    stage.honest_call()?;
+    stage.finish()
+}
+
+/// Two texts that look alike are two texts: nothing is normalised behind a caller's back.
+#[test]
+fn texts_that_look_alike_are_not_the_same_call() -> Result<()> {
+    let mut stage = Stage::honest()?;
+    let [composed, decomposed] = ["caf\u{e9}", "cafe\u{301}"]
+        .map(|text| stage.client.call("echo", json!({"text": text})).map(|reply| (text, reply)));
+    let ((one, first), (two, second)) = (composed?, decomposed?);
+    assert_ne!(first.run_id(), second.run_id());
+    assert_eq!(
+        (&first.structured["result"]["text"], &second.structured["result"]["text"]),
+        (&json!(one), &json!(two))
+    );
+    stage.finish()
+}
+
+/// It would stand in every one of many notifications.
+#[test]
+fn a_long_progress_token_is_refused() -> Result<()> {
+    let token = "t".repeat(257);
+    let params = json!({"name": "echo", "arguments": {"text": "a"}, "_meta": {"progressToken": token}});
+    let line = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    answered(line.to_string().as_bytes(), -32602)
+}
+
+/// Newlines of another system, words that come byte by byte, and blank lines.
+#[test]
+fn how_a_line_arrives_does_not_matter() -> Result<()> {
+    let stage = Stage::honest()?;
+    let mut raw = Raw::greeted(&stage.world)?;
+    let line = "\r\n \n{\"jsonrpc\":\"2.0\",\"id\":\"\u{e9}\u{1f9ec}\",\"method\":\"ping\"}\r\n";
+    for byte in line.as_bytes() {
+        raw.say(&[*byte])?;
+    }
+    assert_eq!(raw.hear()?, json!({"jsonrpc": "2.0", "id": "\u{e9}\u{1f9ec}", "result": {}}));
+    stage.finish()
+}
+
 #[test]
 fn a_batch_is_refused() -> Result<()> {
     answered(br#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, -32600)
@@ -82,7 +179,29 @@ fn garbage_is_answered() -> Result<()> {
 
 #[test]
 fn an_id_that_is_no_id_is_refused() -> Result<()> {
-    answered(br#"{"jsonrpc":"2.0","id":{"a":1},"method":"ping"}"#, -32600)
+    for id in [r#"{"a":1}"#, "null", "1.5", "true", "[1]", &format!("\"{}\"", "x".repeat(1_000_000))] {
+        answered(format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#).as_bytes(), -32600)?;
+    }
+    Ok(())
+}
+
+/// The second of two requests of one id gets no answer that could pass for the first one's.
+#[test]
+fn an_id_in_use_is_not_used_again() -> Result<()> {
+    let component = guests::honest("patient")?;
+    let mut stage = Stage::with(&[("patient", &component)])?;
+    let mut raw = Raw::greeted(&stage.world)?;
+    raw.call(json!(7), "patient", json!({"rounds": 2000}))?;
+    raw.call(json!(7), "echo", json!({"text": "second"}))?;
+    let refused = raw.hear()?;
+    assert_eq!((&refused["id"], &refused["error"]["code"]), (&Value::Null, &json!(-32600)), "{refused}");
+    let answer = raw.hear()?;
+    assert_eq!(
+        (&answer["id"], &answer["result"]["structuredContent"]["status"]),
+        (&json!(7), &json!("succeeded"))
+    );
+    stage.honest_call()?;
+    stage.finish()
 }
 
 #[test]
@@ -103,10 +222,19 @@ fn wrong_arguments_name_their_field() -> Result<()> {
         (json!({"times": 1.5}), "/times"),
         (json!({"data": "art_00000000000000000000000000"}), "/data"),
         (json!({"data": "../../etc/passwd"}), "/data"),
+        (json!({"text": null}), "/text"),
+        (json!({"text": ["a"]}), "/text"),
+        (json!({"text": "x".repeat(900_000)}), "/text"),
+        (json!({"times": "1"}), "/times"),
+        (json!({"wait_seconds": -1}), "/wait_seconds"),
+        (json!({"wait_seconds": 3601}), "/wait_seconds"),
+        (json!({"x".repeat(500_000): 1}), "/x"),
     ] {
         let reply = stage.client.call("echo", arguments.clone())?;
-        assert!(reply.is_error, "{arguments} was taken");
-        assert!(reply.structured["failure"].to_string().contains(field), "{arguments}: {}", reply.structured);
+        let shown: String = arguments.to_string().chars().take(100).collect();
+        assert!(reply.is_error, "{shown} was taken");
+        assert!(reply.structured.to_string().len() < 4096, "{shown}: the answer repeats it");
+        assert!(reply.structured["failure"].to_string().contains(field), "{shown}: {}", reply.structured);
     }
     assert_eq!(stage.runs()?, Vec::<String>::new());
     stage.honest_call()?;
@@ -125,18 +253,65 @@ fn a_client_that_leaves_in_mid_message_harms_nobody() -> Result<()> {
     stage.finish()
 }
 
-/// Ids of requests that are open are their own.
+/// Thirty-two clients use the same ids at the same time, each with many requests open.
 #[test]
 fn answers_do_not_cross_between_clients() -> Result<()> {
-    let mut stage = Stage::honest()?;
-    let mut other = stage.world.client()?;
-    let (mine, theirs) = (
-        stage.client.send_call("echo", json!({"text": "mine"}))?,
-        other.send_call("echo", json!({"text": "theirs"}))?,
-    );
+    const CLIENTS: usize = 32;
+    const CALLS: usize = 4;
+    let stage = Stage::prepared(|world| {
+        world.policy.limit("caller", "queued", "1000");
+        Ok(())
+    })?;
+    let mut clients: Vec<Raw> = (0..CLIENTS).map(|_| Raw::greeted(&stage.world)).collect::<Result<_>>()?;
+    for call in 0..CALLS {
+        for (number, client) in clients.iter_mut().enumerate() {
+            client.call(json!(call), "echo", json!({"text": format!("{number} asks {call}")}))?;
+        }
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        let mut seen = BTreeSet::new();
+        for _answer in 0..CALLS {
+            let answer = client.hear()?;
+            let call = answer["id"].as_u64().context("no id")?;
+            let said = &answer["result"]["structuredContent"]["result"]["text"];
+            assert_eq!(said, &json!(format!("{number} asks {call}")), "{answer}");
+            seen.insert(call);
+        }
+        assert_eq!(seen.len(), CALLS);
+    }
+    stage.finish()
+}
 
-    let of = |reply: &Value| reply["structuredContent"]["result"]["text"].clone();
-    assert_eq!(of(&other.answer(theirs, SOON)?), "theirs");
-    assert_eq!(of(&stage.client.answer(mine, SOON)?), "mine");
+/// What a caller sends is kept in its run's record and nowhere else: not in a log at any level.
+#[test]
+fn what_a_caller_sends_is_in_no_log() -> Result<()> {
+    // In pieces, so that no scanner of this repository takes them for what they imitate.
+    let secrets = [
+        ["AKIA", "IOSFODNN7EXAMPLE"].concat(),
+        ["ghp_", "16C7e42F292c6912E7710c838347Ae178B4a"].concat(),
+        ["-----BEGIN ", "PRIVATE KEY-----"].concat(),
+    ];
+    let mut stage = Stage::prepared(|world| {
+        world.log_level("trace");
+        Ok(())
+    })?;
+    for secret in &secrets {
+        stage.client.call("echo", json!({"text": secret}))?;
+        for wrong in [json!({"text": 1, "key": secret}), json!({"data": secret}), json!({"times": secret})] {
+            assert!(stage.client.call("echo", wrong)?.is_error);
+        }
+        stage.import_text(secret)?;
+        let place = json!({"root": "data", "path": format!("../{secret}")});
+        assert!(stage.client.call("artifact_import", place)?.is_error);
+        assert!(stage.client.call(secret, json!({})).is_err());
+        stage.client.send_line(format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"text\":\"{secret}\"").as_bytes())?;
+        stage.client.send_line(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{secret}\"}}").as_bytes())?;
+    }
+    stage.honest_call()?;
+    let log = stage.world.log();
+    assert!(log.contains("TRACE") || log.contains("DEBUG"), "the log is not chatty, so it proves nothing");
+    for secret in &secrets {
+        assert!(!log.contains(secret.as_str()), "the log has {secret}");
+    }
     stage.finish()
 }
