@@ -208,7 +208,7 @@ mod tests {
     use crate::query::bad;
 
     fn context() -> Context {
-        let caller = Caller { uid: 1, client: "test".to_owned() };
+        let caller = Caller { uid: 1, client: "test".to_owned(), connection: 0 };
         Context { caller, progress: None, gone: CancellationToken::new() }
     }
 
