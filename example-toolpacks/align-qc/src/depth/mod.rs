@@ -128,7 +128,7 @@ impl Tool for BamDepth {
 fn tell(depth: &Depth, params: &Params, input: &LinkedInput) -> String {
     let sample = input.sample.as_ref().map(|sample| format!("{sample}: ")).unwrap_or_default();
     let mut text = format!(
-        "{sample}mean depth {:.4}, {} of {} bases ({:.2} %) at depth {} or more, greatest depth {}; {} reads counted, \
+        "{sample}mean depth {}, {} of {} bases ({} %) at depth {} or more, greatest depth {}; {} reads counted, \
          {} left out; reads on {} of {} references",
         depth.mean_depth,
         depth.covered_bases,
@@ -143,10 +143,7 @@ fn tell(depth: &Depth, params: &Params, input: &LinkedInput) -> String {
     );
     for (place, of) in depth.top.iter().take(5).enumerate() {
         text.push_str(if place == 0 { ": " } else { ", " });
-        text.push_str(&format!(
-            "{} (mean {:.4}, {:.2} % covered)",
-            of.name, of.mean_depth, of.covered_percent
-        ));
+        text.push_str(&format!("{} (mean {}, {} % covered)", of.name, of.mean_depth, of.covered_percent));
     }
     text.push('.');
     if depth.bases_past_end > 0 {

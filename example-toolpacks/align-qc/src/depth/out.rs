@@ -84,8 +84,8 @@ fn html(header: &Header, totals: &Totals, depth: &Depth, input: &LinkedInput) ->
     let title = format!("{} reads on {} bases", grouped(depth.reads), grouped(depth.bases));
     let mut page = Page::new("Depth of coverage", input, &title);
     page.cards(&[
-        ("Mean depth", format!("{:.2}", depth.mean_depth)),
-        ("Covered", format!("{:.2} %", depth.covered_percent)),
+        ("Mean depth", depth.mean_depth.to_string()),
+        ("Covered", format!("{} %", depth.covered_percent)),
         ("Greatest depth", grouped(depth.max_depth)),
         ("Reads counted", grouped(depth.reads)),
         ("Reads left out", grouped(depth.reads_left_out)),
@@ -114,8 +114,8 @@ fn html(header: &Header, totals: &Totals, depth: &Depth, input: &LinkedInput) ->
             grouped(of.bases.into()),
             grouped(of.reads),
             grouped(of.covered_bases.into()),
-            format!("{:.2} %", of.covered_percent),
-            format!("{:.2}", of.mean_depth),
+            format!("{} %", of.covered_percent),
+            of.mean_depth.to_string(),
             grouped(of.max_depth.into()),
         ]
     });

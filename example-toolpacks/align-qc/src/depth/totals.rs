@@ -81,9 +81,9 @@ impl Windows {
     }
 }
 
-/// The least of 100, 200, 500, 1000, … that makes few enough windows.
+/// The least of 10, 20, 50, 100, … that makes few enough windows.
 fn round_size(references: &References) -> u32 {
-    let mut power = 100_u32;
+    let mut power = 10_u32;
     loop {
         for step in [1, 2, 5] {
             let size = step * power;

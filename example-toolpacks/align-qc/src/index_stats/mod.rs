@@ -164,7 +164,7 @@ fn html(stats: &IndexStats, input: &LinkedInput) -> String {
     page.cards(&[
         ("Records", grouped(stats.records)),
         ("Mapped", grouped(stats.mapped)),
-        ("Unmapped, beside their mates", grouped(stats.unmapped_placed)),
+        ("Unmapped, placed", grouped(stats.unmapped_placed)),
         ("Placed nowhere", grouped(stats.unplaced)),
         ("References with records", grouped(stats.references_with_mapped)),
     ]);

@@ -228,18 +228,22 @@ fn check_qualities(record: &Record<'_>, findings: &mut Findings) {
 
 /// Hard clips stand only at the ends, soft clips have only hard clips outside of them.
 fn odd_shape(cigar: &[u8]) -> Option<&'static str> {
-    let all: Vec<u32> = ops(cigar).map(|op| op.code).collect();
-    let inner = trimmed(&all, Op::HARD_CLIP);
-    if inner.contains(&Op::HARD_CLIP) {
+    let inner = trimmed(cigar.as_chunks::<4>().0, Op::HARD_CLIP);
+    if inner.iter().any(|op| is(op, Op::HARD_CLIP)) {
         return Some("a hard clip within the read");
     }
-    trimmed(inner, Op::SOFT_CLIP).contains(&Op::SOFT_CLIP).then_some("a soft clip within the read")
+    let odd = trimmed(inner, Op::SOFT_CLIP).iter().any(|op| is(op, Op::SOFT_CLIP));
+    odd.then_some("a soft clip within the read")
 }
 
 /// Without one operation of a kind at either end.
-fn trimmed(codes: &[u32], code: u32) -> &[u32] {
-    let codes = codes.strip_prefix(&[code]).unwrap_or(codes);
-    codes.strip_suffix(&[code]).unwrap_or(codes)
+fn trimmed(ops: &[[u8; 4]], code: u32) -> &[[u8; 4]] {
+    let ops = ops.split_first().filter(|(first, _)| is(first, code)).map_or(ops, |(_, rest)| rest);
+    ops.split_last().filter(|(last, _)| is(last, code)).map_or(ops, |(_, rest)| rest)
+}
+
+fn is(op: &[u8; 4], code: u32) -> bool {
+    u32::from(op[0] & 0xf) == code
 }
 
 /// The bin is that of the place; an unmapped read's place is one base long.
