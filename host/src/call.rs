@@ -83,9 +83,11 @@ pub async fn call(
     if dry_run {
         return Ok(Answer::planned(&call, &plan));
     }
+    crash_point!("run_planned");
     let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, call.guest(), expected);
     let (Entry::Joined(flight) | Entry::Started(flight)) = host.start(context, &call, job).await?;
     drop(claim);
+    crash_point!("run_started");
     answer::wait_for(&flight, context, wait).await
 }
 

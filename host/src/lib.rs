@@ -5,6 +5,9 @@
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they look at"))]
 
+#[macro_use]
+pub mod faults; // Faults on purpose, in the binary of the tests alone.
+
 pub mod artifacts; // Bytes on disk.
 pub mod call; // The main path, on one screen; beside it what a caller does without a new run.
 pub mod catalog; // Which toolpacks exist, at which digest, offering which tools.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// Each module and what it may use. `lib.rs` has the same order.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     (
         "cli",
         &[
@@ -23,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "artifacts",
             "ledger",
             "contract",
+            "faults",
         ],
     ),
     ("mcp", &["call", "query", "catalog", "policy", "contract"]),
@@ -35,8 +36,9 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("policy", &["contract"]),
     ("sandbox", &["contract"]),
     ("artifacts", &["ledger"]),
-    ("ledger", &[]),
+    ("ledger", &["faults"]),
     ("contract", &[]),
+    ("faults", &[]),
 ];
 
 /// What `query` may use of `call`: who asks of which host, and how an answer or refusal looks.

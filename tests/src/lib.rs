@@ -3,6 +3,7 @@
 
 pub mod cache;
 pub mod client;
+pub mod kills;
 pub mod load;
 pub mod many_runs;
 pub mod policy;

@@ -27,6 +27,10 @@ const HOST_READY_WITHIN: Duration = Duration::from_secs(60);
 pub struct World {
     dir: TempDir,
     pub policy: PolicyText,
+    /// A fault that the next host is to meet, as `host/src/faults.rs` reads it.
+    pub fault: Option<String>,
+    /// How many descriptors the next host may have open.
+    pub descriptors_max: Option<u32>,
     host: Option<Child>,
     canary: BTreeMap<PathBuf, (u64, SystemTime)>,
     before: Option<Vitals>,
@@ -66,9 +70,18 @@ impl CliOutput {
 /// # Errors
 /// It has not been built.
 pub fn binary() -> Result<PathBuf> {
+    beside("helixmcp")?.context("helixmcp is missing: run `cargo build --release -p helixmcp`")
+}
+
+/// The same, built so that faults can be asked for.
+fn faulty_binary() -> Result<PathBuf> {
+    let build = "cargo build --release -p helixmcp --features faults --bin helixmcp-faults";
+    beside("helixmcp-faults")?.with_context(|| format!("helixmcp-faults is missing: run `{build}`"))
+}
+
+fn beside(name: &str) -> Result<Option<PathBuf>> {
     let own = std::env::current_exe().context("cannot find this test's own path")?;
-    let beside = own.ancestors().map(|folder| folder.join("helixmcp")).find(|path| path.is_file());
-    beside.context("target/release/helixmcp is missing: run `cargo build --release -p helixmcp`")
+    Ok(own.ancestors().map(|folder| folder.join(name)).find(|path| path.is_file()))
 }
 
 /// The target folder that the tested binary was built into.
@@ -100,7 +113,16 @@ impl World {
         policy.import_root("data", dir.path().join("data")).export_root("out", dir.path().join("out"));
         // Whoever waits for a state asks more often than an assistant does.
         policy.limit("caller", "requests_per_minute", "100000");
-        Ok(Self { dir, policy, host: None, canary, before: None, log_level: None })
+        Ok(Self {
+            dir,
+            policy,
+            fault: None,
+            descriptors_max: None,
+            host: None,
+            canary,
+            before: None,
+            log_level: None,
+        })
     }
 
     /// How chatty hosts of this world are that are started from now on.
@@ -188,11 +210,7 @@ impl World {
     /// # Errors
     /// It ends or does not listen in time; its log.
     pub fn start_host(&mut self) -> Result<()> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
-        let mut command = self.command(&["host"])?;
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        command.envs(self.log_level.iter().map(|filter| ("HELIXMCP_LOG", filter)));
-        let mut host = command.spawn().context("cannot start the host")?;
+        let mut host = self.spawn_host()?;
         let socket = self.home().join("host.sock");
         let ready = wait::until(HOST_READY_WITHIN, || {
             let ended = host.try_wait().is_ok_and(|status| status.is_some());
@@ -215,6 +233,74 @@ impl World {
         let told = Command::new("kill").args(["-HUP", &pid]).status()?;
         ensure!(told.success(), "the host could not be told");
         Ok(())
+    }
+
+    /// Starts the host and says whether it came to listen; else it has ended.
+    ///
+    /// # Errors
+    /// It cannot be started, or does neither.
+    pub fn try_start_host(&mut self) -> Result<bool> {
+        match self.start_host() {
+            Ok(()) => Ok(true),
+            Err(_) if !self.host_alive() => {
+                self.host = None;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the compiled toolpacks of another world, so that they need not be compiled again.
+    ///
+    /// # Errors
+    /// They cannot be copied.
+    pub fn take_cache(&self, of: &Self) -> Result<()> {
+        for folder in ["cache", "keys"] {
+            let (from, to) = (of.home().join(folder), self.home().join(folder));
+            fs::DirBuilder::new().mode(0o700).create(&to)?;
+            for entry in fs::read_dir(&from).with_context(|| from.display().to_string())? {
+                let entry = entry?;
+                fs::copy(entry.path(), to.join(entry.file_name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the host and kills it a moment later, wherever it has come to by then.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start_and_kill_host(&mut self, after: Duration) -> Result<()> {
+        self.host = Some(self.spawn_host()?);
+        std::thread::sleep(after);
+        self.kill_host()
+    }
+
+    fn spawn_host(&self) -> Result<Child> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_path())?;
+        let mut command = match (&self.fault, self.descriptors_max) {
+            (None, None) => self.command(&["host"])?,
+            (Some(fault), _) => {
+                let mut command = self.command_of(&faulty_binary()?, &["host", "--home"]);
+                command.arg(self.home()).env("HELIXMCP_FAULTS", fault);
+                command
+            }
+            (None, Some(most)) => {
+                let mut command = self.command_of(Path::new("sh"), &[]);
+                command.args(["-c", &format!("ulimit -n {most} && exec \"$0\" --home \"$1\" host")]);
+                command.arg(binary()?).arg(self.home());
+                command
+            }
+        };
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.envs(self.log_level.iter().map(|filter| ("HELIXMCP_LOG", filter)));
+        command.spawn().context("cannot start the host")
+    }
+
+    /// Leaves the world's folder where it is, to be looked at.
+    pub fn keep(&mut self) -> &Path {
+        self.dir.disable_cleanup(true);
+        self.dir.path()
     }
 
     /// Kills the host at once, as a power cut would.
@@ -253,6 +339,13 @@ impl World {
         Ok(status)
     }
 
+    /// Takes note that the host has ended by itself.
+    pub fn forget_host(&mut self) {
+        if let Some(mut host) = self.host.take() {
+            drop(host.wait());
+        }
+    }
+
     pub fn host_pid(&self) -> Option<u32> {
         self.host.as_ref().map(Child::id)
     }
@@ -285,11 +378,17 @@ impl World {
     /// # Errors
     /// The binary has not been built.
     pub fn command(&self, args: &[&str]) -> Result<Command> {
-        let mut command = Command::new(binary()?);
+        let mut command = self.command_of(&binary()?, &[]);
+        command.arg("--home").arg(self.home()).args(args);
+        Ok(command)
+    }
+
+    fn command_of(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().envs(std::env::vars_os().filter(|(name, _)| name == "PATH"));
         command.env("HOME", self.dir.path().join("user"));
-        command.arg("--home").arg(self.home()).args(args).current_dir(self.dir.path());
-        Ok(command)
+        command.args(args).current_dir(self.dir.path());
+        command
     }
 
     /// Runs a command of the CLI to its end.

@@ -48,6 +48,21 @@ pub fn host() -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// Builds the binary that can be asked for faults, beside the other one. Only our own crate is built
+/// again for it, and without optimisation: nobody measures it.
+///
+/// # Errors
+/// The build fails.
+pub fn faulty_host() -> Result<()> {
+    let plain = "profile.release.package.helixmcp.opt-level=0";
+    let faulty = ["--features", "faults", "--bin", "helixmcp-faults"];
+    say::step("build helixmcp-faults", || {
+        let mut command = cargo()?;
+        command.args(["--config", plain, "build", "--release", "--locked", "--package", "helixmcp"]);
+        say::loud(command.args(faulty))
+    })
+}
+
 /// Builds every example toolpack and puts its component under `toolpacks/` of the target folder.
 ///
 /// # Errors

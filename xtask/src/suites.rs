@@ -47,6 +47,7 @@ pub fn run(quick: bool) -> Result<()> {
     let mut others =
         vec!["--skip", "clients::", "--skip", "oracle::", "--skip", "oracle_bam::", "--skip", "hostile::"];
     others.extend(LOAD.iter().flat_map(|test| ["--skip", test]));
+    others.extend(["--skip", "faults::", "--skip", "disk::", "--skip", "kills::"]);
     if quick {
         others.extend(["--skip", "author::", "--skip", "share::a_run_outlives"]);
     }
@@ -61,6 +62,7 @@ pub fn run(quick: bool) -> Result<()> {
         })
     });
     if !quick {
+        suite("faults, full disks and kills", &|| integration(&["faults::", "disk::", "kills::"]));
         suite("example toolpacks", &toolpack_tests);
         suite("oracle: seqkit", &|| integration(&["oracle::"]));
         suite("oracle: samtools", &|| integration(&["oracle_bam::"]));
@@ -109,6 +111,7 @@ fn prepare(quick: bool) -> Result<Count> {
     build::toolpacks(&binary)?;
     fetch::demo_reads()?;
     if !quick {
+        build::faulty_host()?;
         fetch::oracle()?;
         fetch::clients()?;
     }

@@ -45,7 +45,8 @@ impl Folder {
             Err(Errno::NOENT) => {}
             found => return found.map_err(|error| refused(name, error))?.checked(name),
         }
-        match rustix::fs::mkdirat(&self.0, name, Mode::RWXU) {
+        let made: Result<(), Errno> = faulty!("mkdir", rustix::fs::mkdirat(&self.0, name, Mode::RWXU));
+        match made {
             // The new name itself has to survive a crash, or what is put inside is lost with it.
             Ok(()) => self.sync()?,
             Err(Errno::EXIST) => {}
@@ -72,13 +73,15 @@ impl Folder {
     /// Makes a new file that nobody else has open.
     pub(super) fn create(&self, name: &str, mode: Mode) -> Result<File, Errno> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.0, name, flags, mode).map(File::from)
+        faulty!("create", rustix::fs::openat(&self.0, name, flags, mode).map(File::from))
     }
 
     /// Opens a regular file for reading; anything else is `None`, at once.
     pub(super) fn open_file(&self, name: &str) -> Result<Option<File>, Errno> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.0, name, flags, Mode::empty()) {
+        let opened: Result<OwnedFd, Errno> =
+            faulty!("open", rustix::fs::openat(&self.0, name, flags, Mode::empty()));
+        let file = match opened {
             Ok(file) => file,
             Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
             Err(error) => return Err(error),
@@ -96,7 +99,10 @@ impl Folder {
 
     /// Moves a file here under a name that must be free.
     pub(super) fn adopt(&self, from: &Self, old: &str, new: &str) -> Result<(), Errno> {
-        match rustix::fs::renameat_with(&from.0, old, &self.0, new, RenameFlags::NOREPLACE) {
+        let noreplace = RenameFlags::NOREPLACE;
+        let renamed: Result<(), Errno> =
+            faulty!("rename", rustix::fs::renameat_with(&from.0, old, &self.0, new, noreplace));
+        match renamed {
             // Some network file systems do not know NOREPLACE. A link to a free name is the same
             // promise, and the file is our own.
             Err(Errno::INVAL | Errno::NOSYS) => {
@@ -113,17 +119,19 @@ impl Folder {
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<(), Errno> {
-        rustix::fs::unlinkat(&self.0, name, AtFlags::empty())
+        faulty!("remove", rustix::fs::unlinkat(&self.0, name, AtFlags::empty()))
     }
 
     pub(super) fn sync(&self) -> Result<(), ArtifactError> {
-        rustix::fs::fsync(&self.0).map_err(io("sync a folder"))
+        let synced: Result<(), Errno> = faulty!("sync_folder", rustix::fs::fsync(&self.0));
+        synced.map_err(io("sync a folder"))
     }
 
     /// Names of everything inside but `.` and `..`; those that are no UTF-8 are left out.
     pub(super) fn names(&self) -> Result<Vec<String>, Errno> {
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.0)? {
+        let entries: Result<_, Errno> = faulty!("list", rustix::fs::Dir::read_from(&self.0));
+        for entry in entries? {
             if let Ok(name) = entry?.file_name().to_str()
                 && name != "."
                 && name != ".."
@@ -135,7 +143,8 @@ impl Folder {
     }
 
     pub(super) fn free_bytes(&self) -> Result<u64, Errno> {
-        let facts = rustix::fs::fstatvfs(&self.0)?;
+        let facts: Result<_, Errno> = faulty!("free_space", rustix::fs::fstatvfs(&self.0));
+        let facts = facts?;
         Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
     }
 }

@@ -111,6 +111,7 @@ impl Store {
         for name in store.leftovers()? {
             store.incoming.remove(&name).map_err(io("sweep `incoming`"))?;
         }
+        crash_point!("store_swept");
         Ok(store)
     }
 
@@ -156,6 +157,7 @@ impl Store {
     ) -> Result<Stored, ArtifactError> {
         let mut incoming = self.incoming()?;
         let (digest, size_bytes) = self.copy_hashing(reader, &mut incoming.file, limit_bytes, progress)?;
+        crash_point!("object_written");
         if let Some(expected) = expected
             && expected != digest
         {
@@ -248,6 +250,23 @@ impl Store {
         self.incoming.names().map_err(io("list `incoming`"))
     }
 
+    /// Digests of all objects that lie here, whoever names them.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Io`].
+    pub fn stored(&self) -> Result<Vec<Digest>, ArtifactError> {
+        let list = |folder: &Folder| folder.names().map_err(io("list the objects"));
+        let mut found = Vec::new();
+        for first in list(&self.objects)? {
+            let first = self.objects.open_within(&first)?;
+            for second in list(&first)? {
+                let names = list(&first.open_within(&second)?)?;
+                found.extend(names.iter().filter_map(|name| format!("sha256:{name}").parse::<Digest>().ok()));
+            }
+        }
+        Ok(found)
+    }
+
     fn copy_hashing(
         &self,
         reader: &mut dyn Read,
@@ -265,7 +284,8 @@ impl Store {
             if writer.bytes().saturating_add(bytes.len() as u64) > limit_bytes {
                 return Err(ArtifactError::TooLarge { limit_bytes });
             }
-            writer.write_all(bytes).map_err(|error| self.write_failed("write to the store", error))?;
+            let written: std_io::Result<()> = faulty!("write", writer.write_all(bytes));
+            written.map_err(|error| self.write_failed("write to the store", error))?;
             if writer.bytes() - admitted_bytes >= FLOOR_EVERY_BYTES {
                 self.admit()?;
                 admitted_bytes = writer.bytes();
@@ -289,8 +309,12 @@ impl Store {
         size_bytes: u64,
     ) -> Result<Stored, ArtifactError> {
         let what = || format!("store {digest}");
-        rustix::fs::fchmod(&incoming.file, Mode::RUSR | Mode::RGRP | Mode::ROTH).map_err(io(what()))?;
-        incoming.file.sync_all().map_err(|error| self.write_failed(&what(), error))?;
+        let read_only = Mode::RUSR | Mode::RGRP | Mode::ROTH;
+        let changed: Result<(), Errno> = faulty!("chmod", rustix::fs::fchmod(&incoming.file, read_only));
+        changed.map_err(io(what()))?;
+        let synced: std_io::Result<()> = faulty!("sync", incoming.file.sync_all());
+        synced.map_err(|error| self.write_failed(&what(), error))?;
+        crash_point!("object_synced");
 
         let hex = digest.to_hex();
         let shelf = self.open_shelf(&hex)?;
@@ -298,7 +322,12 @@ impl Store {
         match shelf.adopt(&incoming.folder, &name, &hex) {
             Ok(()) => incoming.name = None,
             Err(Errno::EXIST) => match self.open_object(&digest, None) {
-                Ok((_file, seal)) => return Ok(Stored { digest, size_bytes, seal }),
+                Ok((file, seal)) => {
+                    // Whoever put it here may have ended before it had synced what is promised now.
+                    file.sync_all().map_err(|error| self.write_failed(&what(), error))?;
+                    shelf.sync()?;
+                    return Ok(Stored { digest, size_bytes, seal });
+                }
                 // Ours is proved and theirs is not: this is how a damaged object is healed.
                 Err(ArtifactError::Damaged { .. }) => {
                     tracing::warn!(%digest, "a damaged object is replaced by whole bytes");
@@ -309,7 +338,9 @@ impl Store {
             },
             Err(error) => return Err(self.write_failed(&what(), error)),
         }
+        crash_point!("object_renamed");
         shelf.sync()?;
+        crash_point!("object_shelved");
         let seal = seal_of(&incoming.file)?;
         if seal.size_bytes != size_bytes {
             return Err(ArtifactError::Changed);
@@ -366,7 +397,8 @@ fn prove(file: &mut File) -> Result<(Digest, Seal), ArtifactError> {
     let mut hasher = DigestWriter::new(std_io::sink());
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
-        let filled = fill(file, &mut chunk)?;
+        let filled: std_io::Result<usize> = faulty!("read", Ok(fill(file, &mut chunk)?));
+        let filled = filled.map_err(io("read an object"))?;
         let Some(bytes) = chunk.get(..filled).filter(|bytes| !bytes.is_empty()) else { break };
         hasher.write_all(bytes).map_err(io("hash an object"))?;
     }

@@ -4,7 +4,11 @@ use helix_ids::text::escaped_line;
 use helix_ids::{DenialId, RunId};
 
 use crate::contract::arguments::ArgumentError;
+use crate::ledger::LedgerError;
 use crate::policy::Denial;
+
+/// When it is worth asking again whether somebody made room.
+pub(super) const RETRY_FULL_STORE_MS: u64 = 60_000;
 
 /// How much of an unknown tool's name is shown.
 const NAME_BYTES_MAX: usize = 64;
@@ -54,7 +58,14 @@ impl CallError {
     }
 
     /// A fault of ours with its cause.
+    ///
+    /// A ledger without room is none: it is the store that is full, and may have room later.
     pub fn fault(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Fault { run: None, source: source.into() }
+        let source = source.into();
+        if let Some(full @ LedgerError::Full { .. }) = source.downcast_ref::<LedgerError>() {
+            let (message, retry_after_ms) = (full.to_string(), RETRY_FULL_STORE_MS);
+            return Self::Busy { code: "store_full", message, retry_after_ms };
+        }
+        Self::Fault { run: None, source }
     }
 }

@@ -8,6 +8,7 @@ use helix_ids::{Digest, ProjectId};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::error::RETRY_FULL_STORE_MS;
 use super::identify::{IdentifiedCall, Overtaken};
 use super::import::Imports;
 use super::rate::RateLimit;
@@ -36,9 +37,6 @@ const RETRY_FULL_QUEUE_MS: u64 = 5_000;
 /// Denials of one caller that are recorded within a minute. Each costs some hundred bytes that are
 /// kept for good, and nobody who works needs so many.
 const DENIALS_PER_MINUTE: u64 = 60;
-
-/// When it is worth asking again whether somebody made room.
-const RETRY_FULL_STORE_MS: u64 = 60_000;
 
 /// What the edge found out from flags, environment and files.
 #[derive(Clone, Debug)]
@@ -156,7 +154,7 @@ impl Host {
             denials: RateLimit::default(),
             settings,
         });
-        host.load_policy().await;
+        host.load_policy().await.map_err(OpenError::Ledger)?;
         recover::recover(&host).await;
         Ok(host)
     }
@@ -178,14 +176,17 @@ impl Host {
     pub async fn reload_policy(&self) -> Result<bool, PolicyFileError> {
         self.policy.settle().await;
         let changed = self.policy.reload()?;
-        if changed {
-            self.load_policy().await;
+        if changed && let Err(error) = self.load_policy().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "a project could not be written");
         }
         Ok(changed)
     }
 
     /// Makes the rest of the host what the policy in force says.
-    async fn load_policy(&self) {
+    ///
+    /// # Errors
+    /// A project that could not be written: nothing can be kept in it.
+    async fn load_policy(&self) -> Result<(), LedgerError> {
         // At once: a load before this one may take as long as a compiler does.
         let policy = self.policy();
         // First: nothing below looks at a component in a runner that policy does not want.
@@ -196,12 +197,12 @@ impl Host {
         // Asked for under the lock: whoever waited loads what is in force by then.
         let _one_at_a_time = self.loading.lock().await;
         let policy = self.policy();
+        let mut written = Ok(());
         for project in policy.projects() {
-            if let Err(error) = self.ledger.ensure_project(project.id, &project.name).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "a project could not be written");
-            }
+            written = written.and(self.ledger.ensure_project(project.id, &project.name).await);
         }
         self.catalog.load(&policy, &self.sandbox, &self.ledger).await;
+        written
     }
 
     /// Whether a run or an import is under way.

@@ -185,7 +185,12 @@ impl Import {
         })
         .await?;
         match copied {
-            Ok(copied) => self.record(item, copied).await,
+            Ok(copied) => {
+                crash_point!("import_stored");
+                let recorded = self.record(item, copied).await;
+                crash_point!("import_recorded");
+                recorded
+            }
             Err(refusal) => Err(self.refused(item, refusal).await),
         }
     }

@@ -29,12 +29,14 @@ pub async fn recover(host: &Arc<Host>) {
             return;
         }
     };
+    crash_point!("taken_over");
     for (run, attempt) in open {
         let id = run.run.id;
         match carry_on(host, run, &attempt).await {
             Ok(()) => tracing::info!(run = %id, takeovers = attempt.takeovers, "carrying on"),
             Err(end) => conclude(host, id, &attempt, end).await,
         }
+        crash_point!("carried_on");
     }
 }
 

@@ -100,9 +100,14 @@ pub fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
-    let settings = Settings::resolve(&cli.globals, &Environment::read())?;
+    let environment = Environment::read();
+    let settings = Settings::resolve(&cli.globals, &environment)?;
     let is_host = matches!(cli.command, Command::Host(_));
     log_to_stderr(&settings, is_host);
+    #[cfg(feature = "faults")]
+    if let Some(fault) = environment.faults.as_deref().filter(|_| is_host) {
+        anyhow::ensure!(crate::faults::armed::arm(fault), "HELIXMCP_FAULTS: cannot read {fault:?}");
+    }
     let runtime = runtime(is_host)?;
     let mut out = io::stdout();
     let done = runtime.block_on(run(cli.command, &settings, &mut out));

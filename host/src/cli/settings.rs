@@ -40,6 +40,9 @@ pub struct Environment {
     pub xdg_data_home: Option<PathBuf>,
     pub home: Option<PathBuf>,
     pub path: Option<std::ffi::OsString>,
+    /// A fault to be had on purpose; see `faults`.
+    #[cfg(feature = "faults")]
+    pub faults: Option<String>,
 }
 
 impl Environment {
@@ -54,6 +57,8 @@ impl Environment {
             xdg_data_home: set("XDG_DATA_HOME").map(PathBuf::from),
             home: set("HOME").map(PathBuf::from),
             path: set("PATH"),
+            #[cfg(feature = "faults")]
+            faults: set("HELIXMCP_FAULTS").and_then(|value| value.into_string().ok()),
         }
     }
 }

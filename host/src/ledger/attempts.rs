@@ -1,7 +1,7 @@
 //! How attempts begin, move and end. Every change of state is one guarded `UPDATE` built from
 //! `AttemptState::predecessors`, with its event in the same transaction (invariant I-7).
 
-use helix_ids::{Digest, RunIdentity};
+use helix_ids::{Digest, RunId, RunIdentity};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
@@ -11,8 +11,8 @@ use super::chain::Chain;
 use super::column::{count, parsed, stored, text};
 use super::error::{damaged, database};
 use super::{
-    AttemptId, AttemptRow, AttemptState, Ledger, LedgerError, Millis, NewAttempt, NewRun, Outcome, OutputRow,
-    RunRow, Used,
+    AttemptId, AttemptRow, AttemptState, Failure, Ledger, LedgerError, Millis, NewAttempt, NewRun, Outcome,
+    OutputRow, RunRow, Used,
 };
 
 impl Ledger {
@@ -94,6 +94,18 @@ impl Ledger {
             })
         })
         .await
+    }
+
+    /// Ends an attempt of this run that is this owner's own and not terminal. Its end could not be
+    /// written when it came, e.g. on a full disk; whoever calls this carries the run now, so nobody
+    /// else does.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn close_stale(&self, run: RunId) -> Result<(), LedgerError> {
+        let owner = self.owner().to_owned();
+        self.write(move |connection| Box::pin(async move { close_stale(connection, &owner, run).await }))
+            .await
     }
 
     /// Attempts that are not terminal and that another owner left, with their runs; each is
@@ -331,6 +343,30 @@ async fn conclude(
         return Err(LedgerError::Lost);
     }
     chain.append(connection, now_ms, &event_kind(to), &bodies::ended(attempt.ordinal, used, &end)).await
+}
+
+async fn close_stale(connection: &mut SqliteConnection, owner: &str, run: RunId) -> Result<(), LedgerError> {
+    let sql = "SELECT ordinal FROM attempts WHERE run = $1 AND owner = $2
+               AND state IN ('queued', 'running', 'waiting')";
+    let stale = sqlx::query(sql)
+        .bind(run.to_string())
+        .bind(owner)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(database("look for a stale attempt"))?;
+    for row in &stale {
+        let attempt = AttemptId { run, ordinal: count(row, "ordinal")? };
+        let outcome = Outcome::Failed(Failure {
+            class: "fault".to_owned(),
+            code: "host_fault".to_owned(),
+            message: "its end could not be written when it came".to_owned(),
+            advice: "a later attempt follows".to_owned(),
+            is_answer: false,
+        });
+        let mut chain = Chain::find(connection, run.to_string()).await?;
+        conclude(connection, &mut chain, owner, attempt, &Used::default(), &outcome).await?;
+    }
+    Ok(())
 }
 
 /// So that a lost race is told as one, and not as a refusal of its outputs. The guarded update

@@ -95,7 +95,10 @@ impl Ledger {
     #[expect(clippy::disallowed_methods, reason = "the door to the wall clock")]
     pub fn now_ms() -> Millis {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+        let now_ms = Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX);
+        #[cfg(feature = "faults")]
+        let now_ms = now_ms.saturating_add(crate::faults::armed::clock_ms());
+        now_ms
     }
 
     fn owner(&self) -> &str {

@@ -142,7 +142,7 @@ async fn commit(connection: &mut SqliteConnection, group: &mut [Box<dyn Unit>]) 
     execute(connection, "BEGIN IMMEDIATE").await?;
     if let [alone] = group {
         let end = if alone.run(connection).await { "COMMIT" } else { "ROLLBACK" };
-        return execute(connection, end).await;
+        return finish(connection, end).await;
     }
     for unit in group {
         execute(connection, "SAVEPOINT unit").await?;
@@ -152,7 +152,16 @@ async fn commit(connection: &mut SqliteConnection, group: &mut [Box<dyn Unit>]) 
         }
         execute(connection, "RELEASE unit").await?;
     }
-    execute(connection, "COMMIT").await
+    finish(connection, "COMMIT").await
+}
+
+async fn finish(connection: &mut SqliteConnection, end: &'static str) -> Result<(), sqlx::Error> {
+    crash_point!("ledger_before_commit");
+    let may_end: std::io::Result<()> = faulty!("ledger_commit", Ok(()));
+    may_end?;
+    execute(connection, end).await?;
+    crash_point!("ledger_after_commit");
+    Ok(())
 }
 
 async fn execute(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), sqlx::Error> {

@@ -47,6 +47,7 @@ pub(super) async fn carry(
     if let Err(error) = record.conclude(&used, &outcome).await {
         return ledger_fault(&error);
     }
+    crash_point!("attempt_concluded");
     drop(room);
     let differing = expected.map(|before| differing_roles(&before, &outcome));
     if let Some(roles) = differing.as_ref().filter(|roles| !roles.is_empty()) {
@@ -72,7 +73,10 @@ async fn tell_difference(effects: &Effects, flight: &Flight, roles: &[String]) {
 
 fn ledger_fault(error: &LedgerError) -> End {
     tracing::error!(error = error as &dyn std::error::Error, "an attempt could not be written");
-    End::fault(error.to_string())
+    match error {
+        LedgerError::Full { .. } => End::from(Outcome::Failed(failure::of_full_ledger(error))),
+        _ => End::fault(error.to_string()),
+    }
 }
 
 /// How an attempt ended, before the ledger knows.
@@ -127,6 +131,7 @@ async fn attempt_it(
         }
         Raced::Done(Ok(Ok(outcome))) => {
             failure::count(&mut used, Some(&outcome.usage));
+            crash_point!("guest_returned");
             let harvest = harvest::harvest(effects, flight.project, plan, guest, &outcome, events.files);
             match while_writing(record, flight, harvest).await? {
                 Raced::Done(Ok(Harvest { outcome, room })) => {

@@ -96,6 +96,14 @@ pub fn of_ledger(error: &LedgerError) -> Failure {
     }
 }
 
+/// An end that could not be written for want of room: ours.
+pub fn of_full_ledger(error: &LedgerError) -> Failure {
+    Failure {
+        is_answer: false,
+        ..answer("fault", "store_full", &error.to_string(), "free disk space, then call again")
+    }
+}
+
 fn answer(class: &str, code: &str, message: &str, advice: &str) -> Failure {
     Failure {
         class: class.to_owned(),

@@ -63,7 +63,9 @@ pub(super) async fn harvest(
         look_at(effects, role, &key, &file.incoming).await?;
         let stored = keep(effects, file.incoming).await.map_err(|error| failure::of_store(&error))?;
         outputs.push(row(project, role, key, stored));
+        crash_point!("output_kept");
     }
+    crash_point!("outputs_kept");
     let order = |role: &Role| plan.outputs().iter().position(|planned| planned.role() == role);
     outputs.sort_by(|a: &OutputRow, b| (order(&a.role), &a.key).cmp(&(order(&b.role), &b.key)));
     let outcome = Outcome::Succeeded {

@@ -28,9 +28,20 @@ impl Record {
     /// Writes the run and its attempt, if they do not stand in the ledger yet.
     pub async fn write(&mut self) -> Result<(), LedgerError> {
         if self.written.is_none() {
-            self.written = Some(self.ledger.begin(&self.run, &self.attempt).await?);
+            self.written = Some(self.begin().await?);
+            crash_point!("attempt_written");
         }
         self.write_state().await
+    }
+
+    async fn begin(&self) -> Result<AttemptId, LedgerError> {
+        match self.ledger.begin(&self.run, &self.attempt).await {
+            Err(LedgerError::Lost) => {
+                self.ledger.close_stale(self.run.id).await?;
+                self.ledger.begin(&self.run, &self.attempt).await
+            }
+            begun => begun,
+        }
     }
 
     /// The guest begins now.
@@ -46,6 +57,7 @@ impl Record {
         {
             self.ledger.advance(id, AttemptState::Running).await?;
             self.running_written = true;
+            crash_point!("attempt_running");
         }
         Ok(())
     }
@@ -54,7 +66,13 @@ impl Record {
     pub async fn conclude(self, used: &Used, outcome: &Outcome) -> Result<(), LedgerError> {
         match self.written {
             Some(id) => self.ledger.conclude(id, used, outcome).await,
-            None => self.ledger.record(&self.run, &self.attempt, used, outcome).await.map(|_id| ()),
+            None => match self.ledger.record(&self.run, &self.attempt, used, outcome).await {
+                Err(LedgerError::Lost) => {
+                    self.ledger.close_stale(self.run.id).await?;
+                    self.ledger.record(&self.run, &self.attempt, used, outcome).await.map(drop)
+                }
+                recorded => recorded.map(drop),
+            },
         }
     }
 }

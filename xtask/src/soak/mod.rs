@@ -1,5 +1,6 @@
 //! `cargo xtask soak`: what takes too long for every test run.
 
+mod kills;
 mod load;
 mod runs;
 
@@ -8,6 +9,8 @@ use clap::Subcommand;
 
 #[derive(Subcommand)]
 pub enum Soak {
+    /// Kill −9 the host and its runners at random moments, and look after each kill.
+    Kills(kills::Arguments),
     /// Many clients at one host for minutes; then one that floods it while another works.
     Load(load::Arguments),
     /// A ledger of very many runs: how long lists, a start and `fsck` take.
@@ -20,6 +23,7 @@ pub enum Soak {
 /// What did not hold.
 pub fn run(soak: &Soak) -> Result<()> {
     match soak {
+        Soak::Kills(arguments) => kills::run(arguments),
         Soak::Load(arguments) => load::run(arguments),
         Soak::Runs(arguments) => runs::run(arguments),
     }

@@ -104,10 +104,11 @@ impl Imports {
         let (copying, report) = (self.copying.clone(), Arc::new(report));
         let going = work(report.clone());
         tokio::spawn(async move {
-            let _landing = landing;
             // A semaphore that nobody closes always has a permit in the end.
             let _turn = copying.acquire_owned().await;
             let ended = going.await.map_err(Arc::new);
+            // First off the list: who hears of a failure and asks again at once starts anew.
+            drop(landing);
             report.send_replace(Flight::Ended(ended));
         });
         Ok(flight)

@@ -109,3 +109,18 @@ async fn a_writer_waits_for_another_process() {
     assert_eq!(writing.await.unwrap().unwrap().ordinal, 1);
     assert_eq!(world.ledger.events(&world.run(1).id.to_string()).await.unwrap().len(), 2);
 }
+
+/// An end that could not be written leaves its attempt open; whoever carries the run next closes
+/// it, and nobody else does.
+#[tokio::test]
+async fn a_stale_attempt_is_closed_by_its_owner_alone() {
+    let world = World::new().await;
+    world.begin(1).await;
+    let run = world.run(1);
+    world.reopened("second").await.close_stale(run.id).await.unwrap();
+    let refused = world.ledger.begin(&run, &world.attempt()).await;
+    assert!(matches!(refused, Err(LedgerError::Lost)), "{refused:?}");
+    world.ledger.close_stale(run.id).await.unwrap();
+    assert_eq!(world.ledger.begin(&run, &world.attempt()).await.unwrap().ordinal, 2);
+    assert_eq!(world.found().await, Vec::<&str>::new());
+}

@@ -19,6 +19,10 @@ use crate::sandbox::protocol::{Standing, Wall, Walls};
 /// How long a runner may take to say hello.
 const START_WALL: Duration = Duration::from_secs(30);
 
+/// Runners that may end before they are asked for anything, one after the other: a binary that
+/// does not start any more is told, and not started for ever.
+const STARTS_MAX: usize = 5;
+
 type Started = io::Result<(Process, UnixStream)>;
 
 /// What must stand around a runner before it hears of a guest, and from what the host builds its
@@ -177,7 +181,7 @@ impl Pool {
 
     /// The runner that was started ahead, and an order for the next.
     async fn next(&self) -> Result<Session, Lost> {
-        loop {
+        for _ in 0..STARTS_MAX {
             let started = self.ready.lock().await.recv().await;
             self.orders.send(()).ok();
             let started = started.ok_or_else(|| Lost::Start(io::Error::other("the thread is gone")))?;
@@ -189,6 +193,7 @@ impl Pool {
                 return begun.map_err(late)?;
             }
         }
+        Err(Lost::Start(io::Error::other(format!("{STARTS_MAX} in a row ended at once"))))
     }
 }
 
