@@ -113,7 +113,10 @@ async fn manifest(
     }
     let manifest = sandbox.describe(compiled).await.map_err(of_describe)?;
     let text = serde_json::to_string(&manifest).map_err(|error| fault(error.to_string()))?;
-    ledger.remember_manifest(compiled.digest, &text).await.map_err(|error| fault(error.to_string()))?;
+    if let Err(error) = ledger.remember_manifest(compiled.digest, &text).await {
+        // Kept to spare a question: it is asked again at the next start.
+        tracing::warn!(error = &error as &dyn std::error::Error, "a manifest could not be kept");
+    }
     Ok(manifest)
 }
 
