@@ -58,15 +58,19 @@ pub async fn call(
 
     // Equal calls pass here one by one until the run is under way, so it is started only once. A
     // run that was under way and is not any more stands in the ledger, which is asked second.
-    let claim = host.runs.claim(call.run_id()).await;
-    if let Some(flight) = host.runs.flight(call.run_id()) {
+    let claim = loop {
+        let claim = host.runs.claim(call.run_id()).await;
+        let Some(flight) = host.runs.flight(call.run_id()) else { break claim };
         drop(claim);
-        return if dry_run {
-            Ok(Answer::would("would_join", Answer::going_on(flight.run, flight.snapshot())))
-        } else {
-            answer::wait_for(&flight, context, wait).await
-        };
-    }
+        if dry_run {
+            return Ok(Answer::would("would_join", Answer::going_on(flight.run, flight.snapshot())));
+        }
+        match flight.join() {
+            Some(_joined) => return answer::wait_for(&flight, context, wait).await,
+            // Whoever waited for it left, and it stops: it is made anew once it has.
+            None => flight.ended().await,
+        }
+    };
     let known = if retry { replay::Known::Nothing } else { replay::look_up(host, &call).await? };
     let expected = match known {
         replay::Known::Answer(answer) if dry_run => return Ok(Answer::would("would_replay", *answer)),

@@ -20,6 +20,10 @@ const CANCEL_WITH_LAST_WAITER: Duration = Duration::from_secs(60);
 /// A run that takes longer than this is written to the ledger while it goes on.
 const WRITE_AFTER: Duration = Duration::from_secs(1);
 
+/// In place of the number of waiters: the last one left and the run stops for that, so that
+/// nobody can join it any more.
+const GIVEN_UP: u32 = u32::MAX;
+
 /// One run under way.
 #[derive(Debug)]
 pub struct Flight {
@@ -85,6 +89,18 @@ impl Flight {
             waiters: AtomicU32::new(0),
             cancel: CancellationToken::new(),
         }
+    }
+
+    /// Counts as one who waits, for as long as the guard lives; `None` once the run was given up.
+    pub fn join(self: &Arc<Self>) -> Option<Waiter> {
+        let waiter = Waiter::new(Arc::clone(self));
+        waiter.counted.then_some(waiter)
+    }
+
+    /// Until it has ended and is off the books.
+    pub async fn ended(&self) {
+        // The sender lives as long as the flight, so this cannot fail.
+        let _ended = self.shared.subscribe().wait_for(|shared| shared.end.is_some()).await.is_ok();
     }
 
     /// Waits for the end, at most `limit`, while the caller is there.
@@ -197,24 +213,35 @@ impl Flight {
         });
     }
 
-    fn last_waiter_left(&self) {
-        let acknowledged = self.shared.borrow().acknowledged;
-        if !acknowledged && self.began.elapsed() < CANCEL_WITH_LAST_WAITER {
+    /// In one step, so that nobody joins a run between its last waiter and its cancellation.
+    fn waiter_left(&self, content: bool) {
+        let young = self.began.elapsed() < CANCEL_WITH_LAST_WAITER;
+        let gives_up = !content && young && !self.shared.borrow().acknowledged;
+        let before = self.waiters.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |waiters| match waiters {
+            0 | GIVEN_UP => None,
+            1 if gives_up => Some(GIVEN_UP),
+            more => Some(more - 1),
+        });
+        if gives_up && before == Ok(1) {
             self.cancel("the last caller who waited for it went away");
         }
     }
 }
 
 /// Counts one waiter; dropped without an answer, it has left.
-struct Waiter {
+#[derive(Debug)]
+pub struct Waiter {
     flight: Arc<Flight>,
     content: bool,
+    /// Not so for one who only looks how a run ends that was given up.
+    counted: bool,
 }
 
 impl Waiter {
     fn new(flight: Arc<Flight>) -> Self {
-        flight.waiters.fetch_add(1, Ordering::SeqCst);
-        Self { flight, content: false }
+        let one_more = |waiters| (waiters != GIVEN_UP).then(|| waiters + 1);
+        let counted = flight.waiters.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).is_ok();
+        Self { flight, content: false, counted }
     }
 
     fn content(mut self) {
@@ -224,9 +251,8 @@ impl Waiter {
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let was_last = self.flight.waiters.fetch_sub(1, Ordering::SeqCst) == 1;
-        if was_last && !self.content {
-            self.flight.last_waiter_left();
+        if self.counted {
+            self.flight.waiter_left(self.content);
         }
     }
 }

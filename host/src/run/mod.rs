@@ -358,6 +358,20 @@ mod tests {
         assert_eq!(queued.cancelled_by(), "the policy");
     }
 
+    #[tokio::test]
+    async fn a_run_that_was_given_up_is_joined_by_nobody() {
+        let flight = flight(&Digest::of(b"component"), 1);
+        let (first, second) = (flight.join().unwrap(), flight.join().unwrap());
+        drop(first);
+        assert!(!flight.is_cancelled(), "somebody still waits");
+        drop(second);
+        assert!(flight.is_cancelled() && flight.join().is_none());
+
+        flight.end(End::fault("stopped"));
+        flight.ended().await;
+        assert!(flight.join().is_none());
+    }
+
     #[test]
     fn a_full_queue_has_room_for_a_connection_with_less_than_its_part() {
         let mut flights = Flights::default();
