@@ -57,7 +57,7 @@ pub fn grow(home: &Path, runs: u64, own_outputs: u64, mut told: impl FnMut(u64))
         for name in strings(&mut connection, "SELECT name FROM sqlite_schema WHERE type = 'trigger'").await? {
             execute(&mut connection, format!("DROP TRIGGER {name}")).await?;
         }
-        let mut template = Template::read(&mut connection, home).await?;
+        let mut template = Template::of(&Source::read(&mut connection).await?, home)?;
         let mut done = 0;
         while done < runs {
             let end = runs.min(done + BATCH);
@@ -225,31 +225,66 @@ fn name(names: &mut Vec<String>, text: impl Into<String>) -> usize {
     names.len() - 1
 }
 
-impl Template {
-    async fn read(connection: &mut SqliteConnection, home: &Path) -> Result<Self> {
+type Record = Map<String, Value>;
+
+/// Every row of the template's run.
+struct Source {
+    runs: Vec<Record>,
+    attempts: Vec<Record>,
+    events: Vec<Record>,
+    inputs: Vec<Record>,
+    outputs: Vec<Record>,
+    artifacts: Vec<Record>,
+    /// Of each artifact.
+    labels: Vec<Vec<Record>>,
+}
+
+impl Source {
+    async fn read(connection: &mut SqliteConnection) -> Result<Self> {
         let like = format!("%{MARKER}%");
         let runs = select(connection, "runs", "WHERE envelope LIKE $1", &like).await?;
         ensure!(runs.len() == 1, "{} runs have a call that says {MARKER}; it must be one", runs.len());
-        let run = runs.first().context("no run")?;
-        let id = text(run, "id")?;
-        let attempts = select(connection, "attempts", "WHERE run = $1", id).await?;
-        let events = select(connection, "events", "WHERE chain = $1 ORDER BY seq", id).await?;
-        let inputs = select(connection, "inputs", "WHERE run = $1", id).await?;
-        let outputs = select(connection, "outputs", "WHERE run = $1", id).await?;
-        let artifacts = select(connection, "artifacts", "WHERE created_by = $1", id).await?;
+        let id = text(runs.first().context("no run")?, "id")?.to_owned();
+        let artifacts = select(connection, "artifacts", "WHERE created_by = $1", &id).await?;
+        let mut labels = Vec::new();
+        for row in &artifacts {
+            labels.push(select(connection, "labels", "WHERE artifact = $1", text(row, "id")?).await?);
+        }
+        Ok(Self {
+            attempts: select(connection, "attempts", "WHERE run = $1", &id).await?,
+            events: select(connection, "events", "WHERE chain = $1 ORDER BY seq", &id).await?,
+            inputs: select(connection, "inputs", "WHERE run = $1", &id).await?,
+            outputs: select(connection, "outputs", "WHERE run = $1", &id).await?,
+            runs,
+            artifacts,
+            labels,
+        })
+    }
 
-        let mut names = Vec::new();
-        name(&mut names, MARKER);
-        let mut moments = Vec::new();
-        for row in std::iter::once(run).chain(&attempts).chain(&events) {
+    /// Names every moment, and says where each stands.
+    fn moments(&self, names: &mut Vec<String>) -> Vec<(usize, i64)> {
+        let mut moments: Vec<(usize, i64)> = Vec::new();
+        for row in self.runs.iter().chain(&self.attempts).chain(&self.events) {
             for at_ms in MOMENTS.iter().filter_map(|moment| row.get(*moment)?.as_i64()) {
                 if moments.iter().all(|(_, known)| *known != at_ms) {
-                    moments.push((name(&mut names, moment(at_ms)), at_ms));
+                    moments.push((name(names, moment(at_ms)), at_ms));
                 }
             }
         }
+        moments
+    }
+}
+
+impl Template {
+    fn of(source: &Source, home: &Path) -> Result<Self> {
+        let Source { runs, attempts, events, inputs, outputs, artifacts, labels } = source;
+        let run = runs.first().context("no run")?;
+        let id = text(run, "id")?;
+        let mut names = Vec::new();
+        name(&mut names, MARKER);
+        let moments = source.moments(&mut names);
         let mut hashed = Vec::new();
-        for row in &attempts {
+        for row in attempts {
             for column in HASHED {
                 if let Ok(long) = text(row, column) {
                     let at = name(&mut names, hash_said(column, long));
@@ -258,26 +293,25 @@ impl Template {
             }
         }
         let mut places = Vec::new();
-        for row in &artifacts {
+        for row in artifacts {
             places.push((name(&mut names, text(row, "id")?), name(&mut names, text(row, "digest")?)));
         }
         let identity_at = name(&mut names, id);
         name(&mut names, text(run, "digest")?);
         name(&mut names, text(run, "params_hash")?);
         let mut links = Vec::new();
-        for row in &events {
+        for row in events {
             links.push((name(&mut names, text(row, "digest")?), text(row, "text")?));
         }
 
         let pattern = |at, column, long| Hashed { at, column, text: Pattern::of(long, &names) };
         let hashed = hashed.iter().map(|(at, column, long)| pattern(*at, Some(*column), long)).collect();
         let events_hashed = links.iter().map(|(at, long)| pattern(*at, None, long)).collect();
-        let rows = |rows: &[Map<String, Value>]| -> Vec<RowPattern> {
+        let rows = |rows: &[Record]| -> Vec<RowPattern> {
             rows.iter().map(|row| RowPattern::of(row, &names)).collect()
         };
         let mut made = Vec::new();
-        for (row, (id_at, digest_at)) in artifacts.iter().zip(places) {
-            let labels = select(connection, "labels", "WHERE artifact = $1", text(row, "id")?).await?;
+        for ((row, labels), (id_at, digest_at)) in artifacts.iter().zip(labels).zip(places) {
             made.push(Made {
                 id_at,
                 digest_at,
@@ -285,7 +319,7 @@ impl Template {
                 project: text(row, "project")?.parse()?,
                 artifact_type: text(row, "type")?.parse()?,
                 row: RowPattern::of(row, &names),
-                labels: rows(&labels),
+                labels: rows(labels),
             });
         }
         Ok(Self {
@@ -302,11 +336,11 @@ impl Template {
             hashed,
             events: events_hashed,
             tables: vec![
-                ("runs", rows(&runs)),
-                ("inputs", rows(&inputs)),
-                ("attempts", rows(&attempts)),
-                ("outputs", rows(&outputs)),
-                ("events", rows(&events)),
+                ("runs", rows(runs)),
+                ("inputs", rows(inputs)),
+                ("attempts", rows(attempts)),
+                ("outputs", rows(outputs)),
+                ("events", rows(events)),
             ],
             values: names.clone(),
             names,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::sample::Sample;
+use super::sample::{Column, Sample};
 
 const WIDTH: u64 = 900;
 const CHART_HEIGHT: u64 = 120;
@@ -10,7 +10,7 @@ const GAP: u64 = 40;
 const LEFT: u64 = 90;
 
 /// What is drawn, and in which unit.
-const COLUMNS: [(&str, fn(&Sample) -> u64); 6] = [
+const COLUMNS: [(&str, Column); 6] = [
     ("memory of the host, KiB", |sample| sample.rss_kib),
     ("descriptors", |sample| sample.descriptors),
     ("threads", |sample| sample.threads),
@@ -38,7 +38,7 @@ pub fn svg(samples: &[Sample]) -> String {
     svg
 }
 
-fn chart(svg: &mut String, top: u64, name: &str, samples: &[Sample], value: fn(&Sample) -> u64) {
+fn chart(svg: &mut String, top: u64, name: &str, samples: &[Sample], value: Column) {
     let most = samples.iter().map(value).max().unwrap_or(0).max(1);
     let last = samples.last().map_or(1, |sample| sample.at.as_millis().max(1));
     let bottom = top + CHART_HEIGHT;

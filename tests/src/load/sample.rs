@@ -18,6 +18,9 @@ const SAMPLES_MIN: usize = 16;
 /// a busy second needed. A leak of 100 bytes a call shows within 100,000 calls.
 const RSS_SLACK_KIB: u64 = 8 * 1024;
 
+/// One number of a sample.
+pub type Column = fn(&Sample) -> u64;
+
 /// The host at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
@@ -133,7 +136,7 @@ pub fn growth(samples: &[Sample]) -> Vec<String> {
     let quarter = samples.len() / 4;
     let (second, last) = (samples.get(quarter..2 * quarter), samples.get(samples.len() - quarter..));
     let (second, last) = (second.unwrap_or_default(), last.unwrap_or_default());
-    let columns: [(&str, fn(&Sample) -> u64, u64); 5] = [
+    let columns: [(&str, Column, u64); 5] = [
         ("KiB of memory", |sample| sample.rss_kib, RSS_SLACK_KIB),
         // Each runner that is at work or starting, each import and each connection has a few.
         ("descriptors", |sample| sample.descriptors, 24),
@@ -152,7 +155,7 @@ pub fn growth(samples: &[Sample]) -> Vec<String> {
 }
 
 /// The middle value, 0 of none.
-pub fn median(samples: &[Sample], value: fn(&Sample) -> u64) -> u64 {
+pub fn median(samples: &[Sample], value: Column) -> u64 {
     let mut values: Vec<u64> = samples.iter().map(value).collect();
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or_default()
