@@ -130,7 +130,12 @@ impl Plain {
         let mut filled = 0;
         while filled < target.len() {
             let space = target.get_mut(filled..).unwrap_or_default();
-            match self.0.read_at(space, offset.saturating_add(filled as u64)) {
+            // Positions beyond what the kernel can say are beyond the end of any file.
+            let at = offset.saturating_add(filled as u64);
+            if i64::try_from(at.saturating_add(space.len() as u64)).is_err() {
+                break;
+            }
+            match self.0.read_at(space, at) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

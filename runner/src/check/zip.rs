@@ -106,7 +106,7 @@ impl Directory {
             return Err(missing());
         }
         let end: [u8; 56] = file.exactly(place)?;
-        if !end.starts_with(b"PK\x06\x06") || place.saturating_add(u64_at(&end, 4)) + 12 != before - 20 {
+        if !end.starts_with(b"PK\x06\x06") || u64_at(&end, 4).checked_add(place + 12) != Some(before - 20) {
             return Err(missing());
         }
         let found = Self { entries: u64_at(&end, 32), start: u64_at(&end, 48), end: u64_at(&end, 40) };
@@ -133,6 +133,10 @@ impl Entry {
         let fixed: [u8; ENTRY_BYTES] = file.exactly(place)?;
         if !fixed.starts_with(b"PK\x01\x02") {
             return Err(bad("the directory has something else than an entry", Some(place)));
+        }
+        // Elsewhere, or in this part: there is no other.
+        if !matches!(u16_at(&fixed, 34), 0 | 0xffff) {
+            return Err(bad("an entry lies in another part", Some(place)));
         }
         let lengths = [u16_at(&fixed, 28), u16_at(&fixed, 30), u16_at(&fixed, 32)].map(usize::from);
         let [name, extra, comment] = lengths;

@@ -15,6 +15,9 @@ pub enum Expected {
     Undecodable,
     /// It decodes, to what is no BAM file: whoever reads it must say so.
     Malformed,
+    /// Its records can be told apart, and one of them holds what it cannot: whoever looks at that
+    /// must say so, and whoever does not must count them all.
+    Odd,
 }
 
 pub struct Case {
@@ -110,28 +113,40 @@ pub fn cases(parts: &Parts) -> Result<Vec<Case>> {
         ("a record of no bytes", 0, &[0; 4]),
         ("a record of 31 bytes", 0, &[31, 0, 0, 0]),
         ("a record of a gigabyte", 0, &[0, 0, 0, 0x40]),
-        ("a reference that the header lacks", REFERENCE, &[0, 0, 0, 0x7f]),
-        ("a reference below -1", REFERENCE, &[0xfe, 0xff, 0xff, 0xff]),
-        ("a mate's reference that the header lacks", MATE_REFERENCE, &[0, 0, 0, 0x7f]),
-        ("a position below -1", POSITION, &half),
-        ("a name of no bytes", NAME_BYTES, &[0]),
         ("65,535 operations", OPERATIONS, &[0xff, 0xff]),
         ("2^32-1 bases", BASES, &most),
         ("2^31 bases", BASES, &half),
-        ("a name without its end", NAME, &[b'x'; 64]),
-        ("a name that ends early", NAME + 1, &[0]),
     ] {
         malformed(name, &parts.with_record_patched(at, with))?;
     }
+    cases.extend(odd(parts)?);
+    Ok(cases)
+}
+
+/// Records that are as long as they say, and hold what they cannot.
+fn odd(parts: &Parts) -> Result<Vec<Case>> {
     let third = parts.records.get(2).context("three records")?;
     let bases = number(third, BASES)?;
-    let other = u32::try_from(bases - 1)?.to_le_bytes();
-    malformed("one base and quality fewer than are aligned", &parts.with_record_patched(BASES, &other))?;
+    let fewer = u32::try_from(bases - 1)?.to_le_bytes();
     let operations = NAME + usize::from(*third.get(NAME_BYTES).context("a record")?);
-    malformed("an operation that does not exist", &parts.with_record_patched(operations, &[0x0f]))?;
-    let tags = third.len() - 3;
-    malformed("a tag of a type that does not exist", &parts.with_record_patched(tags, b"XX?"))?;
-    Ok(cases)
+    let below = (1_u32 << 31).to_le_bytes();
+    let patches = [
+        ("a reference that the header lacks", REFERENCE, &[0, 0, 0, 0x7f][..]),
+        ("a reference below -1", REFERENCE, &[0xfe, 0xff, 0xff, 0xff]),
+        ("a mate's reference that the header lacks", MATE_REFERENCE, &[0, 0, 0, 0x7f]),
+        ("a position below -1", POSITION, &below),
+        ("a name of no bytes", NAME_BYTES, &[0]),
+        ("a name without its end", NAME, &[b'x'; 64]),
+        ("a name that ends early", NAME + 1, &[0]),
+        ("one base and quality fewer than are aligned", BASES, &fewer),
+        ("an operation that does not exist", operations, &[0x0f]),
+        ("a tag of a type that does not exist", third.len() - 3, b"XX?"),
+    ];
+    let case = |(name, at, with): (&'static str, usize, &[u8])| -> Result<Case> {
+        let bytes = bgzf(&parts.with_record_patched(at, with))?;
+        Ok(Case { name, bytes, expected: Expected::Odd })
+    };
+    patches.into_iter().map(case).collect()
 }
 
 fn one_less(bytes: &[u8], at: usize) -> Result<[u8; 4]> {

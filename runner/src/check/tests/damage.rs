@@ -4,6 +4,7 @@
 use std::io::Write as _;
 
 use flate2::Compression;
+use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use proptest::prelude::*;
 
@@ -75,7 +76,8 @@ fn zip_entry(name: &[u8], bytes: &[u8], deflated: bool, offset: usize) -> (Vec<u
 
 fn zip_file(entries: usize) -> Vec<u8> {
     let (first, first_row) = zip_entry(b"a", b"stored", false, 0);
-    let (second, second_row) = zip_entry(b"b", &[b'x'; 500], true, first.len());
+    let varied: Vec<u8> = (0..300_u32).flat_map(|n| (n * n * 7919).to_le_bytes()).collect();
+    let (second, second_row) = zip_entry(b"b", &varied, true, first.len());
     let rows =
         [&first_row[..], &second_row, &first_row].into_iter().take(entries).collect::<Vec<_>>().concat();
     let mut file = [first, second].concat();
@@ -131,16 +133,25 @@ fn a_file_that_was_cut_is_bad() {
     }
 }
 
+/// Where the bytes of a ZIP file's second entry begin: two headers, two names, and the first entry.
+const SECOND_ENTRY_BYTES: usize = 2 * (30 + 1) + 6;
+
+fn inflated(deflated: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::new();
+    DeflateDecoder::new(deflated).read_to_end(&mut plain).is_ok().then_some(plain)
+}
+
 /// What a flipped bit may change in silence, by its byte's position.
-fn says_nothing(artifact_type: ArtifactType, bytes: &[u8], at: usize) -> bool {
+fn says_nothing(artifact_type: ArtifactType, bytes: &[u8], flipped: &[u8], at: usize) -> bool {
     match artifact_type {
         // The file's name, and 3.0 or 3.1.
         ArtifactType::Cram => (5..26).contains(&at),
-        // Versions, times and attributes, and what is left of the last deflated byte.
+        // Versions, times and attributes; and deflate may say the same in two ways.
         ArtifactType::Zip => {
             let directory = bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap_or_default();
-            if at + 1 == directory {
-                return true;
+            let deflated = SECOND_ENTRY_BYTES..directory;
+            if deflated.contains(&at) {
+                return inflated(&bytes[deflated.clone()]) == inflated(&flipped[deflated]);
             }
             let record = (0..=at).rev().find(|start| bytes[*start..].starts_with(b"PK")).unwrap_or_default();
             let (kind, at) = (bytes[record + 2], at - record);
@@ -168,7 +179,7 @@ fn a_file_with_a_flipped_bit_is_bad_or_says_the_same() {
             flipped[bit / 8] ^= 1 << (bit % 8);
             if verdict(artifact_type, &flipped) == Verdict::Good {
                 let same = is_compressed && decode(&flipped).as_ref() == Ok(&expected);
-                let nothing = says_nothing(artifact_type, &bytes, bit / 8);
+                let nothing = says_nothing(artifact_type, &bytes, &flipped, bit / 8);
                 assert!(same || nothing, "{artifact_type}: bit {bit} of byte {}", bit / 8);
             }
         }
@@ -189,6 +200,44 @@ fn a_record_with_a_flipped_bit_gets_a_verdict() {
     // Most bits are bases, qualities and names, of which any are possible.
     let bits = whole.len() * 8;
     assert!(good > 100 && good < bits * 8 / 10, "{good} of {bits}");
+}
+
+#[test]
+fn a_cram_file_may_end_twice_and_not_go_on() {
+    let whole = cram_file();
+    let (start, end) = whole.split_at(whole.len() - 38);
+    assert_eq!(verdict(ArtifactType::Cram, &[start, end, end].concat()), Verdict::Good);
+    let on = [start, end, &start[26..], end].concat();
+    let Verdict::Bad { reason, .. } = verdict(ArtifactType::Cram, &on) else { panic!("good") };
+    assert_eq!(reason, "containers follow the one that ends the file");
+}
+
+/// Places and lengths of 64 bits that no file has.
+#[test]
+fn a_large_directory_lies_within_its_file() {
+    for (place, size, start) in [(0, 44, 0), (0, u64::MAX - 5, 0), (0, 44, u64::MAX - 46), (u64::MAX, 44, 0)]
+    {
+        let mut file = b"PK\x06\x06".to_vec();
+        for number in [size, 0, 0, 1, 1, 46, start] {
+            file.extend(number.to_le_bytes());
+        }
+        file.extend(b"PK\x06\x07\0\0\0\0");
+        file.extend(place.to_le_bytes());
+        file.extend(b"\x01\0\0\0PK\x05\x06\0\0\0\0");
+        file.extend([0xff; 12]);
+        file.extend([0, 0]);
+        assert!(matches!(verdict(ArtifactType::Zip, &file), Verdict::Bad { .. }), "{place} {size} {start}");
+    }
+    // An entry of 64 bits that lies behind all files.
+    let (local, mut row) = zip_entry(b"a", b"", false, 0);
+    row[42..46].fill(0xff);
+    row[30] = 12;
+    row.extend([1, 0, 8, 0]);
+    row.extend((u64::MAX - 10).to_le_bytes());
+    let length = u32::try_from(row.len()).unwrap().to_le_bytes();
+    let start = u32::try_from(local.len()).unwrap().to_le_bytes();
+    let end = [&b"PK\x05\x06\0\0\0\0\x01\0\x01\0"[..], &length, &start, &[0, 0]].concat();
+    assert!(matches!(verdict(ArtifactType::Zip, &[local, row, end].concat()), Verdict::Bad { .. }));
 }
 
 #[test]
