@@ -1,5 +1,6 @@
 //! `cargo xtask`: the commands of whoever works on HelixMCP, and of whoever wants to see it work.
 
+mod bench;
 mod build;
 mod demo;
 mod fetch;
@@ -35,6 +36,8 @@ enum Command {
     },
     /// Build the example toolpacks to components under target/toolpacks.
     Toolpacks,
+    /// Measure what it costs, each row against something that does the same with less.
+    Bench(bench::Arguments),
     /// Stress for minutes or hours, and say what held.
     #[command(subcommand)]
     Soak(soak::Soak),
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Demo => demo::run(),
         Command::Test { quick } => suites::run(quick),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Fetch => fetch::oracle().and_then(|()| fetch::clients()),
         Command::Soak(what) => soak::run(&what),
         Command::Toolpacks => build::host().and_then(|binary| build::toolpacks(&binary)),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{build, fetch, licences, machine, say};
+use crate::{bench, build, fetch, licences, machine, say};
 
 /// The tests that load a host for a minute, in a suite of their own.
 const LOAD: [&str; 2] = ["load::thirty_two_clients", "load::a_flood_of_one_client"];
@@ -63,6 +63,7 @@ pub fn run(quick: bool) -> Result<()> {
     });
     if !quick {
         suite("faults, full disks and kills", &|| integration(&["faults::", "disk::", "kills::"]));
+        suite("benchmarks, on small inputs", &|| Ok(Count { passed: bench::smoke()?, failed: 0 }));
         suite("example toolpacks", &toolpack_tests);
         suite("oracle: seqkit", &|| integration(&["oracle::"]));
         suite("oracle: samtools", &|| integration(&["oracle_bam::"]));
