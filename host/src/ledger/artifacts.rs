@@ -84,13 +84,12 @@ impl Ledger {
         project: ProjectId,
         id: ArtifactId,
     ) -> Result<Option<ArtifactRow>, LedgerError> {
-        let row = sqlx::query(select_artifact!("WHERE a.id = $1 AND a.project = $2"))
-            .bind(id.to_string())
-            .bind(project.to_string())
-            .fetch_optional(self.reads())
+        let sql = select_artifact!("WHERE a.id = $1 AND a.project = $2");
+        let rows = self
+            .quick(sql, &[id.to_string(), project.to_string()])
             .await
             .map_err(database("read an artifact"))?;
-        row.as_ref().map(artifact_row).transpose()
+        rows.first().map(artifact_row).transpose()
     }
 
     /// Newest first; `before` is the last id of the page before.

@@ -10,6 +10,7 @@ mod error;
 mod fsck;
 mod open;
 mod place;
+mod quick;
 mod quota;
 mod records;
 mod rows;
@@ -37,6 +38,7 @@ pub use rows::{
 pub use state::AttemptState;
 
 use error::database;
+use quick::Quick;
 use quota::Reservations;
 use write::{Work, Writer};
 
@@ -51,6 +53,7 @@ struct Inner {
     owner: Owner,
     reads: SqlitePool,
     reservations: Reservations,
+    quick: Quick,
     /// `None` when the ledger was opened only to be looked at.
     writer: Option<Writer>,
 }
@@ -68,6 +71,7 @@ impl Ledger {
             inner: Arc::new(Inner {
                 owner,
                 reads,
+                quick: Quick::new(path.to_owned()),
                 reservations: Reservations::default(),
                 writer: Some(writer),
             }),
@@ -85,9 +89,14 @@ impl Ledger {
         let reads = open::connect_readers(path).await?;
         open::check_schema(&reads).await?;
         let owner = Owner("nobody".to_owned());
-        Ok(Self {
-            inner: Arc::new(Inner { owner, reads, reservations: Reservations::default(), writer: None }),
-        })
+        let inner = Inner {
+            owner,
+            reads,
+            quick: Quick::new(path.to_owned()),
+            reservations: Reservations::default(),
+            writer: None,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Milliseconds now: the one wall clock of the host.
@@ -107,6 +116,15 @@ impl Ledger {
 
     fn reads(&self) -> &SqlitePool {
         &self.inner.reads
+    }
+
+    /// The rows of a query that stands between a caller and an answer which is there.
+    async fn quick(
+        &self,
+        sql: &'static str,
+        texts: &[String],
+    ) -> Result<Vec<sqlx::sqlite::SqliteRow>, sqlx::Error> {
+        self.inner.quick.rows(self.reads(), sql, texts).await
     }
 
     /// Does `work` in the writer's next commit.

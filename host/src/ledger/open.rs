@@ -91,6 +91,13 @@ pub(super) async fn connect_readers(path: &Path) -> Result<SqlitePool, LedgerErr
         .map_err(database("open the ledger for reading"))
 }
 
+/// One connection for reading.
+pub(super) async fn connect_reader(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    let mut connection = options(path).connect().await?;
+    configure(&mut connection, Access::Read).await?;
+    Ok(connection)
+}
+
 /// For a look without owning the home: the schema has to be the one we know already.
 pub(super) async fn check_schema(pool: &SqlitePool) -> Result<(), LedgerError> {
     let mut connection = pool.acquire().await.map_err(database("read the ledger"))?;

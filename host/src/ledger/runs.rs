@@ -103,10 +103,8 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Database`], [`LedgerError::Damaged`].
     pub async fn answer(&self, id: RunId, digest: Digest) -> Result<Option<AttemptRow>, LedgerError> {
-        let rows = sqlx::query(ANSWER)
-            .bind(id.to_string())
-            .bind(digest.to_string())
-            .fetch_all(self.reads())
+        let rows = self
+            .quick(ANSWER, &[id.to_string(), digest.to_string()])
             .await
             .map_err(database("look for an answer"))?;
         let Some(first) = rows.first() else { return Ok(None) };

@@ -13,7 +13,6 @@ use rmcp::service::{NotificationContext, RequestContext, SubscriptionContext};
 use rmcp::{RoleServer, ServerHandler};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use helix_ids::text::escaped_line;
 
@@ -55,7 +54,8 @@ impl Server {
         Context {
             caller: Caller { connection: self.session.number(), ..caller },
             progress,
-            gone: gone(&request.ct, &self.session.gone),
+            // A child of the session's own token already.
+            gone: request.ct.child_token(),
         }
     }
 
@@ -111,19 +111,6 @@ impl Server {
     fn capabilities() -> ServerCapabilities {
         ServerCapabilities::builder().enable_tools().enable_tool_list_changed().enable_resources().build()
     }
-}
-
-/// Cancelled with either: the request, or everything that this connection asked.
-fn gone(request: &CancellationToken, session: &CancellationToken) -> CancellationToken {
-    let gone = request.child_token();
-    let (either, session) = (gone.clone(), session.clone());
-    tokio::spawn(async move {
-        tokio::select! {
-            () = session.cancelled() => either.cancel(),
-            () = either.cancelled() => {}
-        }
-    });
-    gone
 }
 
 /// Lists have one page, so every cursor is one that we never gave out.
