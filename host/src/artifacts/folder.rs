@@ -41,18 +41,25 @@ impl Folder {
 
     /// The same, made if it is not there.
     pub(super) fn make_within(&self, name: &str) -> Result<Self, ArtifactError> {
+        let (folder, is_new) = self.begin_within(name)?;
+        if is_new {
+            self.sync()?;
+        }
+        Ok(folder)
+    }
+
+    /// The same, and whether it is new. The new name itself has to survive a crash, or what is put
+    /// inside is lost with it: before anybody is told, this folder is to be synced.
+    pub(super) fn begin_within(&self, name: &str) -> Result<(Self, bool), ArtifactError> {
         match self.find_within(name) {
             Err(Errno::NOENT) => {}
-            found => return found.map_err(|error| refused(name, error))?.checked(name),
+            found => return Ok((found.map_err(|error| refused(name, error))?.checked(name)?, false)),
         }
         let made: Result<(), Errno> = faulty!("mkdir", rustix::fs::mkdirat(&self.0, name, Mode::RWXU));
         match made {
-            // The new name itself has to survive a crash, or what is put inside is lost with it.
-            Ok(()) => self.sync()?,
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(io(format!("make the store's `{name}`"))(error)),
+            Ok(()) | Err(Errno::EXIST) => Ok((self.open_within(name)?, true)),
+            Err(error) => Err(io(format!("make the store's `{name}`"))(error)),
         }
-        self.open_within(name)
     }
 
     pub(super) fn find_within(&self, name: &str) -> Result<Self, Errno> {

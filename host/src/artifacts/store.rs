@@ -319,7 +319,7 @@ impl Store {
         let hex = digest.to_hex();
         let shelf = self.open_shelf(&hex)?;
         let Some(name) = incoming.name.clone() else { return Err(ArtifactError::Changed) };
-        match shelf.adopt(&incoming.folder, &name, &hex) {
+        match shelf.inner.adopt(&incoming.folder, &name, &hex) {
             Ok(()) => incoming.name = None,
             Err(Errno::EXIST) => match self.open_object(&digest, None) {
                 Ok((file, seal)) => {
@@ -331,7 +331,7 @@ impl Store {
                 // Ours is proved and theirs is not: this is how a damaged object is healed.
                 Err(ArtifactError::Damaged { .. }) => {
                     tracing::warn!(%digest, "a damaged object is replaced by whole bytes");
-                    shelf.adopt_replacing(&incoming.folder, &name, &hex).map_err(io(what()))?;
+                    shelf.inner.adopt_replacing(&incoming.folder, &name, &hex).map_err(io(what()))?;
                     incoming.name = None;
                 }
                 Err(other) => return Err(other),
@@ -349,9 +349,15 @@ impl Store {
     }
 
     /// `objects/ab/cd`, made if need be.
-    fn open_shelf(&self, hex: &str) -> Result<Folder, ArtifactError> {
+    fn open_shelf(&self, hex: &str) -> Result<Shelf<'_>, ArtifactError> {
         let (first, second) = shelf_names(hex);
-        self.objects.make_within(first)?.make_within(second)
+        let (outer, outer_is_new) = self.objects.begin_within(first)?;
+        let (inner, inner_is_new) = outer.begin_within(second)?;
+        Ok(Shelf {
+            inner,
+            outer: inner_is_new.then_some(outer),
+            objects: outer_is_new.then_some(&self.objects),
+        })
     }
 
     fn find_shelf(&self, hex: &str) -> Result<Folder, Errno> {
@@ -368,6 +374,22 @@ impl Store {
             }
             _ => io(what)(error),
         }
+    }
+}
+
+/// Where an object's name goes, and the folders above it that got a new name with it.
+struct Shelf<'a> {
+    inner: Folder,
+    outer: Option<Folder>,
+    objects: Option<&'a Folder>,
+}
+
+impl Shelf<'_> {
+    /// All of them, the object's own first: on a file system with a journal that commits the others
+    /// as well, and theirs cost little more.
+    fn sync(&self) -> Result<(), ArtifactError> {
+        let above = [self.outer.as_ref(), self.objects];
+        std::iter::once(&self.inner).chain(above.into_iter().flatten()).try_for_each(Folder::sync)
     }
 }
 
