@@ -29,9 +29,9 @@ pub(super) async fn load(
         code,
         message,
     };
-    let bytes = read(folder, policy, rule).map_err(refused)?;
+    let (bytes, digest) = read(folder, policy, rule).map_err(refused)?;
     // The same buffer is hashed, admitted and compiled: nothing can be swapped in between.
-    policy.admit_component(&Digest::of(&bytes)).map_err(|denial| refused((denial.code, denial.message)))?;
+    policy.admit_component(&digest).map_err(|denial| refused((denial.code, denial.message)))?;
     let compiled = sandbox.load(&bytes, &limits(policy)).await.map_err(|error| refused(of_load(error)))?;
     let manifest = manifest(&compiled, sandbox, ledger).await.map_err(refused)?;
     let manifest = Manifest::parse(manifest).map_err(|error| refused((error.code, error.message)))?;
@@ -68,7 +68,11 @@ fn assemble(rule: &ComponentRule, manifest: Manifest, compiled: Compiled) -> Too
 }
 
 /// Reads at most the size cap; hashing and looking up is all that is done with the bytes here.
-fn read(folder: &Path, policy: &Policy, rule: &ComponentRule) -> Result<Vec<u8>, (&'static str, String)> {
+fn read(
+    folder: &Path,
+    policy: &Policy,
+    rule: &ComponentRule,
+) -> Result<(Vec<u8>, Digest), (&'static str, String)> {
     let cap = policy.compile.component_bytes;
     let path = folder.join(format!("{}.wasm", rule.digest.to_hex()));
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
@@ -88,7 +92,7 @@ fn read(folder: &Path, policy: &Policy, rule: &ComponentRule) -> Result<Vec<u8>,
         let message = format!("the file of {} holds other bytes: {actual}", rule.digest);
         return Err(("component_not_allowed", message));
     }
-    Ok(bytes)
+    Ok((bytes, actual))
 }
 
 fn missing(rule: &ComponentRule, error: &io::Error) -> (&'static str, String) {
