@@ -10,6 +10,9 @@ use crate::protocol::{CompileLimits, DESCRIPTORS_MAX, GuestLimits, HOST_BYTES};
 /// Descriptors beside those that a request brings: the socket, outputs, copies of inputs.
 const OWN_DESCRIPTORS: u64 = 16_384;
 
+/// What Linux gives a main thread everywhere.
+const MAIN_STACK_BYTES: u64 = 8 * 1024 * 1024;
+
 /// Makes this process one that holds nothing and leaves nothing.
 pub fn harden() -> std::io::Result<()> {
     // Whoever started the host may have leaked descriptors into it, and so to here.
@@ -18,6 +21,9 @@ pub fn harden() -> std::io::Result<()> {
     set(Resource::Core, 0)?;
     set(Resource::Memlock, 0)?;
     set(Resource::Msgqueue, 0)?;
+    // Threads have stacks of their own; that of the first one shall not become a place for more.
+    let stack = rustix::process::getrlimit(Resource::Stack).maximum;
+    set(Resource::Stack, stack.map_or(MAIN_STACK_BYTES, |hard| hard.min(MAIN_STACK_BYTES)))?;
     // Inputs come as descriptors, and a role may have many.
     let most = DESCRIPTORS_MAX as u64 + OWN_DESCRIPTORS;
     let most = rustix::process::getrlimit(Resource::Nofile).maximum.map_or(most, |hard| hard.min(most));

@@ -15,6 +15,9 @@ use crate::raw;
 /// could make the host allocate whatever it likes (invariant I-9).
 pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Longest line of log or progress; what is beyond is dropped and counted.
+pub const LINE_BYTES_MAX: usize = 16 * 1024;
+
 /// What a line of log costs besides its text, so that empty lines have an end as well.
 pub const LOG_LINE_BYTES: u64 = 32;
 
@@ -182,6 +185,8 @@ pub enum Attempt {
     IoUring,
     /// Memory shared with nobody yet, which no limit on a process's own memory counts.
     ShareMemory,
+    /// Memory that counts as a stack, and so not as data.
+    GrowMemoryDown,
     /// Code that was not there when the guest was loaded.
     NewCode,
     ChangeRoot,

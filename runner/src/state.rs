@@ -17,7 +17,9 @@ use super::channel::Channel;
 use super::decode::{DecodeError, Decoder};
 use super::inspect::TABLE_ELEMENTS_MAX;
 use super::stop::{IMPORT_DURING_PLAN, IMPORT_MISUSE, Stop};
-use crate::protocol::{Created, Event, GuestLimits, InputSlot, LOG_LINE_BYTES, Limit, Usage, Written};
+use crate::protocol::{
+    Created, Event, GuestLimits, InputSlot, LINE_BYTES_MAX, LOG_LINE_BYTES, Limit, Usage, Written,
+};
 
 /// Most bytes that one read may ask for, as the contract says.
 pub const READ_BYTES_MAX: u32 = 1_048_576;
@@ -27,8 +29,6 @@ const DECODERS_MAX: usize = 64;
 const INSTANCES_MAX: usize = 128;
 /// Bytes gathered before an output's file is written to.
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
-/// Longest line of log or progress; what is beyond is dropped and counted.
-const LINE_BYTES_MAX: usize = 16 * 1024;
 /// Progress is passed on at most this often. The guest cannot see whether it was.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 

@@ -85,6 +85,9 @@ impl Stop {
                     "one host call carries more bytes than policy allows",
                 );
             }
+            if cause.contains("store handle limit exceeded") {
+                return Self::limit(Limit::Handles, "more handles at once than policy allows");
+            }
             if cause.contains("resource limit exceeded") {
                 return Self::limit(Limit::Instances, cause);
             }

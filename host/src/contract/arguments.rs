@@ -231,16 +231,24 @@ fn parse_role(input: &DeclaredInput, value: Option<&Value>) -> Result<Vec<String
 }
 
 fn parse_params(tool: &Tool, mut params: Value) -> Result<CanonicalJson, ArgumentError> {
+    let too_large = || {
+        let reason = format!("the params are larger than {PARAMS_BYTES_MAX} bytes");
+        ArgumentError::new("params_too_large", "", reason)
+    };
     settle_numbers(&mut params, &mut String::new())?;
-    fill_defaults(&mut params, &tool.params_schema, &tool.params_schema);
+    if params.to_string().len() > 2 * PARAMS_BYTES_MAX {
+        return Err(too_large());
+    }
+    let mut most = Most::default();
+    fill_defaults(&mut params, &tool.params_schema, &tool.params_schema, &mut most)
+        .map_err(|TooMuch| too_large())?;
     if let Err(error) = tool.schemas.params.validate(&params) {
         return Err(refused(&error));
     }
     let canonical = CanonicalJson::of(&params)
         .map_err(|error| ArgumentError::new("argument_invalid", "", error.to_string()))?;
     if canonical.as_str().len() > PARAMS_BYTES_MAX {
-        let reason = format!("the params are larger than {PARAMS_BYTES_MAX} bytes");
-        return Err(ArgumentError::new("params_too_large", "", reason));
+        return Err(too_large());
     }
     Ok(canonical)
 }
@@ -328,7 +336,17 @@ fn whole_number(number: &Number) -> Option<i64> {
 /// Fills in what `schema` says of absent members, in objects at any depth and in arrays' items.
 /// A choice between schemas is followed only where all but one are `null`, since anything else
 /// would be a guess.
-pub(super) fn fill_defaults(value: &mut Value, schema: &Value, root: &Value) {
+///
+/// # Errors
+/// [`TooMuch`]: a default may hold objects whose members have defaults, so what a short schema
+/// fills in would else grow with the power of its depth (invariant I-9).
+pub(super) fn fill_defaults(
+    value: &mut Value,
+    schema: &Value,
+    root: &Value,
+    most: &mut Most,
+) -> Result<(), TooMuch> {
+    most.visits = most.visits.checked_sub(1).ok_or(TooMuch)?;
     let definition = schema
         .get("$ref")
         .and_then(Value::as_str)
@@ -336,16 +354,16 @@ pub(super) fn fill_defaults(value: &mut Value, schema: &Value, root: &Value) {
         .and_then(|name| root.get("$defs")?.get(name));
     // The manifest's door refused references in a circle, so this ends.
     if let Some(definition) = definition {
-        fill_defaults(value, definition, root);
+        fill_defaults(value, definition, root, most)?;
     }
     for part in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
-        fill_defaults(value, part, root);
+        fill_defaults(value, part, root, most)?;
     }
     for choice in ["anyOf", "oneOf"] {
         let options = schema.get(choice).and_then(Value::as_array).into_iter().flatten();
         let mut options = options.filter(|option| option.get("type") != Some(&Value::from("null")));
         if let (Some(only), None) = (options.next(), options.next()) {
-            fill_defaults(value, only, root);
+            fill_defaults(value, only, root, most)?;
         }
     }
     match value {
@@ -355,21 +373,42 @@ pub(super) fn fill_defaults(value: &mut Value, schema: &Value, root: &Value) {
                 if !members.contains_key(name)
                     && let Some(default) = property.get("default")
                 {
+                    let bytes = name.len() + default.to_string().len();
+                    most.bytes = most.bytes.checked_sub(bytes).ok_or(TooMuch)?;
                     members.insert(name.clone(), default.clone());
                 }
                 if let Some(member) = members.get_mut(name) {
-                    fill_defaults(member, property, root);
+                    fill_defaults(member, property, root, most)?;
                 }
             }
         }
         Value::Array(items) => {
             if let Some(item_schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| fill_defaults(item, item_schema, root));
+                items.iter_mut().try_for_each(|item| fill_defaults(item, item_schema, root, most))?;
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+    Ok(())
 }
+
+/// What filling in defaults may still cost.
+pub(super) struct Most {
+    /// Of defaults, as JSON.
+    bytes: usize,
+    /// Values looked at, each under each schema that holds for it.
+    visits: usize,
+}
+
+impl Default for Most {
+    fn default() -> Self {
+        Self { bytes: PARAMS_BYTES_MAX, visits: 1_000_000 }
+    }
+}
+
+/// The defaults come to more than any params may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooMuch;
 
 #[cfg(test)]
 #[path = "arguments_tests.rs"]

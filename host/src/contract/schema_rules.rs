@@ -19,11 +19,12 @@ pub const SCHEMA_DEPTH_MAX: usize = 16;
 /// Most subschemas once every reference is replaced by what it names: the work that one value
 /// may cost to check, which a short text with doubling references would else choose.
 pub const SUBSCHEMAS_MAX: u64 = 1000;
-/// Most regular expressions of one schema, and the most bytes that one may have as text and
-/// compiled.
-pub const PATTERNS_MAX: usize = 32;
+/// Most regular expressions of one schema, with every reference replaced by what it names, and the
+/// most bytes that one may have as text and compiled. The work of one is its compiled size times
+/// the text, so the three together are what checking a value may cost.
+pub const PATTERNS_MAX: u64 = 32;
 pub const PATTERN_BYTES_MAX: usize = 512;
-const PATTERN_COMPILED_BYTES_MAX: usize = 256 * 1024;
+const PATTERN_COMPILED_BYTES_MAX: usize = 32 * 1024;
 /// Longest text in a schema that a model may be shown.
 const TEXT_BYTES_MAX: usize = 1024;
 
@@ -135,7 +136,10 @@ fn check_default(
     }
     let validator = compile(&Value::Object(alone)).map_err(|error| bad(what, pointer, &error))?;
     let mut value = default.clone();
-    super::arguments::fill_defaults(&mut value, &Value::Object(schema.clone()), root);
+    let mut most = super::arguments::Most::default();
+    super::arguments::fill_defaults(&mut value, &Value::Object(schema.clone()), root, &mut most).map_err(
+        |_too_much| bad(what, pointer, "the defaults within this default are larger than params may be"),
+    )?;
     if validator.is_valid(&value) {
         Ok(())
     } else {
@@ -160,15 +164,36 @@ fn depth(value: &Value) -> usize {
 /// One pass over a schema: refuses what is not allowed and notes what it costs.
 struct Walk<'a> {
     what: &'a str,
-    patterns: usize,
     defaults: Vec<(String, &'a Map<String, Value>)>,
-    /// For the root (`None`) and each definition: its own subschemas, and what it refers to.
-    cost: BTreeMap<Option<&'a str>, (u64, Vec<&'a str>)>,
+    /// Of the root (`None`) and of each definition.
+    cost: BTreeMap<Option<&'a str>, Cost<'a>>,
+}
+
+/// What checking a value against a schema costs.
+#[derive(Default)]
+struct Cost<'a> {
+    own: Size,
+    refers_to: Vec<&'a str>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Size {
+    subschemas: u64,
+    patterns: u64,
+}
+
+impl Size {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            subschemas: self.subschemas.saturating_add(other.subschemas),
+            patterns: self.patterns.saturating_add(other.patterns),
+        }
+    }
 }
 
 impl<'a> Walk<'a> {
     fn new(what: &'a str) -> Self {
-        Self { what, patterns: 0, defaults: Vec::new(), cost: BTreeMap::new() }
+        Self { what, defaults: Vec::new(), cost: BTreeMap::new() }
     }
 
     fn refuse<T>(&self, code: &'static str, pointer: &str, reason: &str) -> Result<T, ManifestError> {
@@ -243,7 +268,7 @@ impl<'a> Walk<'a> {
         at: &str,
         schema: &'a Map<String, Value>,
     ) -> Result<(), ManifestError> {
-        self.cost.entry(within).or_default().0 += 1;
+        self.cost.entry(within).or_default().own.subschemas += 1;
         if schema.contains_key("default") {
             self.defaults.push((at.to_owned(), schema));
         }
@@ -252,7 +277,7 @@ impl<'a> Walk<'a> {
             match keyword.as_str() {
                 "$schema" | "$defs" => {}
                 "$ref" => self.reference(within, &pointer, value)?,
-                "pattern" => self.pattern(&pointer, value.as_str())?,
+                "pattern" => self.pattern(within, &pointer, value.as_str())?,
                 plain if PLAIN_KEYWORDS.contains(&plain) => self.texts(&pointer, value)?,
                 one if SCHEMA_KEYWORDS.contains(&one) => self.schema(within, &pointer, value)?,
                 list if LIST_KEYWORDS.contains(&list) => {
@@ -264,7 +289,7 @@ impl<'a> Walk<'a> {
                     for (name, item) in value.as_object().into_iter().flatten() {
                         self.text(&pointer, name)?;
                         if map == "patternProperties" {
-                            self.pattern(&pointer, Some(name))?;
+                            self.pattern(within, &pointer, Some(name))?;
                         }
                         self.schema(within, &format!("{pointer}/{name}"), item)?;
                     }
@@ -287,19 +312,26 @@ impl<'a> Walk<'a> {
         let name = value.as_str().and_then(|text| text.strip_prefix("#/$defs/"));
         match name {
             Some(name) if !name.is_empty() && !name.contains(['/', '~', '%']) => {
-                self.cost.entry(within).or_default().1.push(name);
+                self.cost.entry(within).or_default().refers_to.push(name);
                 Ok(())
             }
             _ => self.refuse("schema_ref", pointer, "a reference is `#/$defs/NAME` and nothing else"),
         }
     }
 
-    fn pattern(&mut self, pointer: &str, pattern: Option<&str>) -> Result<(), ManifestError> {
+    fn pattern(
+        &mut self,
+        within: Option<&'a str>,
+        pointer: &str,
+        pattern: Option<&str>,
+    ) -> Result<(), ManifestError> {
         let Some(pattern) = pattern else {
             return self.refuse("schema_pattern", pointer, "expected a text");
         };
-        self.patterns += 1;
-        if self.patterns > PATTERNS_MAX {
+        // Each is compiled here to see whether it may be: so they are counted before.
+        let own = &mut self.cost.entry(within).or_default().own;
+        own.patterns += 1;
+        if own.patterns > PATTERNS_MAX {
             return self.refuse("schema_pattern", pointer, &format!("more than {PATTERNS_MAX} patterns"));
         }
         if pattern.len() > PATTERN_BYTES_MAX {
@@ -343,24 +375,27 @@ impl<'a> Walk<'a> {
 
     fn expanded_size(&self) -> Result<(), ManifestError> {
         let mut sizes = BTreeMap::new();
-        let mut largest = 0;
         for within in self.cost.keys() {
-            largest = largest.max(self.size_of(*within, &mut sizes)?);
-        }
-        if largest > SUBSCHEMAS_MAX {
-            let reason = format!("more than {SUBSCHEMAS_MAX} subschemas with references written out");
-            return self.refuse("schema_too_large", "", &reason);
+            let size = self.size_of(*within, &mut sizes)?;
+            if size.subschemas > SUBSCHEMAS_MAX {
+                let reason = format!("more than {SUBSCHEMAS_MAX} subschemas with references written out");
+                return self.refuse("schema_too_large", "", &reason);
+            }
+            if size.patterns > PATTERNS_MAX {
+                let reason = format!("more than {PATTERNS_MAX} patterns with references written out");
+                return self.refuse("schema_pattern", "", &reason);
+            }
         }
         Ok(())
     }
 
-    /// Subschemas of `within` with references written out. An entry of `None` is under way: to
+    /// The size of `within` with references written out. An entry of `None` is under way: to
     /// meet it again is a cycle.
     fn size_of(
         &self,
         within: Option<&'a str>,
-        sizes: &mut BTreeMap<Option<&'a str>, Option<u64>>,
-    ) -> Result<u64, ManifestError> {
+        sizes: &mut BTreeMap<Option<&'a str>, Option<Size>>,
+    ) -> Result<Size, ManifestError> {
         match sizes.get(&within) {
             Some(Some(size)) => return Ok(*size),
             Some(None) => {
@@ -370,10 +405,12 @@ impl<'a> Walk<'a> {
             None => {}
         }
         sizes.insert(within, None);
-        let (own, references) = self.cost.get(&within).map_or((1, &[][..]), |(own, refs)| (*own, refs));
+        let nothing = Size { subschemas: 1, patterns: 0 };
+        let (own, names) =
+            self.cost.get(&within).map_or((nothing, &[][..]), |cost| (cost.own, &cost.refers_to));
         let mut size = own;
-        for name in references {
-            size = size.saturating_add(self.size_of(Some(name), sizes)?);
+        for name in names {
+            size = size.plus(self.size_of(Some(name), sizes)?);
         }
         sizes.insert(within, Some(size));
         Ok(size)

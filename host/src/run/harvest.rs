@@ -48,6 +48,12 @@ pub(super) async fn harvest(
     let report = Report::parse(outcome.report.clone(), &guest.tool)
         .map_err(|error| failure::of_gate(error.code, &error.message))?;
 
+    // The gate judged what the runner says of its outputs; what is kept is what it had made.
+    let told = outcome.outputs.iter().map(|output| (&output.role, &output.key));
+    if !told.eq(files.iter().map(|file| (&file.role, &file.key))) {
+        let message = "the runner told of other outputs than it had made".to_owned();
+        return Err(failure::of_guest(&GuestError::Fault { message }));
+    }
     let bytes = total(&files)?;
     within_limit(super::limits::of_attempt(plan, guest).output_bytes, bytes)?;
     let room = room(effects, project, bytes).await?;
@@ -198,8 +204,8 @@ mod tests {
             Written { role: "out".to_owned(), key: "a".to_owned(), incoming }
         };
         let files = [written(b"12345"), written(b"67890")];
-        assert!(within_limit(10, &files).is_ok());
-        let failure = within_limit(9, &files).unwrap_err();
+        assert!(within_limit(10, total(&files).unwrap()).is_ok());
+        let failure = within_limit(9, total(&files).unwrap()).unwrap_err();
         assert_eq!((failure.class.as_str(), failure.code.as_str()), ("limit", "limit_output_bytes"));
         // A limit is recorded, and never an answer.
         assert!(!failure.is_answer);

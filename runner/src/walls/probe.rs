@@ -74,7 +74,11 @@ fn attempted(attempt: &Attempt) -> io::Result<String> {
         Attempt::ChangeRoot => rustix::process::chroot("/")
             .map(|()| "this process may change its root".to_owned())
             .map_err(Error::from),
-        Attempt::TraceParent | Attempt::IoUring | Attempt::ShareMemory | Attempt::NewCode => raw(attempt),
+        Attempt::TraceParent
+        | Attempt::IoUring
+        | Attempt::ShareMemory
+        | Attempt::GrowMemoryDown
+        | Attempt::NewCode => raw(attempt),
         Attempt::ReadEnvironment | Attempt::WriteBeyond { .. } | Attempt::AllocateBeyond => {
             Err(Error::other("tried elsewhere"))
         }
@@ -175,6 +179,10 @@ fn raw(attempt: &Attempt) -> io::Result<String> {
             taken(unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, none) }, "there is a ring")
         }
         Attempt::ShareMemory => map(libc::PROT_READ, libc::MAP_SHARED, "there is shared memory"),
+        Attempt::GrowMemoryDown => {
+            let flags = libc::MAP_PRIVATE | libc::MAP_GROWSDOWN;
+            map(libc::PROT_READ | libc::PROT_WRITE, flags, "there is memory that grows down")
+        }
         _ => map(libc::PROT_READ | libc::PROT_EXEC, libc::MAP_PRIVATE, "there is memory to execute"),
     }
 }

@@ -62,8 +62,12 @@ fn filters() -> Result<[BpfProgram; 2], String> {
 
 /// Conditions on the arguments of calls that are needed in one form only.
 fn narrow(needed: &mut Rules) -> Result<(), String> {
-    // Shared memory belongs to no limit of one process.
-    needed.insert(libc::SYS_mmap, vec![rule(&[flags_without(3, libc::MAP_SHARED)?])?]);
+    // Shared memory belongs to no limit of one process, and what grows down counts as a stack and not
+    // as data.
+    needed.insert(
+        libc::SYS_mmap,
+        vec![rule(&[flags_without(3, libc::MAP_SHARED)?, flags_without(3, libc::MAP_GROWSDOWN)?])?],
+    );
     // An abort is a signal to oneself.
     needed.insert(libc::SYS_tgkill, vec![rule(&[same(0, std::process::id())?])?]);
     // Of this process; 0 says so.

@@ -13,15 +13,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use helix_ids::{ArtifactType, Digest};
+use helix_ids::{ArtifactType, Digest, OutputKey};
 
 use self::cache::{Cache, Key};
 use self::cgroup::Room;
 use self::pool::Pool;
 use self::session::{Lost, Session};
 use super::protocol::{
-    CompileLimits, Done, Event, Failure, GuestLimits, HEAD_BYTES_MAX, InputSlot, Inspection, LOG_LEVELS,
-    LOG_LINE_BYTES, Limit, Ran, Request, Usage, Verdict,
+    CompileLimits, Done, Event, Failure, GuestLimits, HEAD_BYTES_MAX, InputSlot, Inspection, LINE_BYTES_MAX,
+    LOG_LEVELS, LOG_LINE_BYTES, Limit, Ran, Request, Usage, Verdict,
 };
 use crate::contract::raw;
 
@@ -354,9 +354,12 @@ async fn talk(
                 let level = most.log(&level, &text)?;
                 events.log(level, &text);
             }
-            Event::Progress { done, total, text } => events.progress(done, total, &text),
+            Event::Progress { done, total, text } => {
+                most.progress(&text)?;
+                events.progress(done, total, &text);
+            }
             Event::Create { role, key } => {
-                most.output()?;
+                most.output(&role, &key)?;
                 let file = events.create_output(&role, &key).map_err(Lost::Output)?;
                 session.send(&super::protocol::Created {}, &[file.as_fd()]).await?;
             }
@@ -368,22 +371,26 @@ async fn talk(
 
 /// What a runner may still bring. It counts for itself; this holds for one that its guest has
 /// taken over (invariant I-9).
-struct MostSaid {
+struct MostSaid<'a> {
     log_bytes: u64,
     outputs: u64,
+    roles: &'a [String],
 }
 
-impl MostSaid {
-    fn of(request: &Request) -> Self {
+impl<'a> MostSaid<'a> {
+    fn of(request: &'a Request) -> Self {
         match request {
-            Request::Describe { limits } | Request::Plan { limits, .. } | Request::Run { limits, .. } => {
-                Self { log_bytes: limits.log_bytes, outputs: limits.outputs }
+            Request::Run { limits, roles, .. } => {
+                Self { log_bytes: limits.log_bytes, outputs: limits.outputs, roles }
+            }
+            Request::Describe { limits } | Request::Plan { limits, .. } => {
+                Self { log_bytes: limits.log_bytes, outputs: 0, roles: &[] }
             }
             Request::Inspect { .. }
             | Request::Compile { .. }
             | Request::Check { .. }
             | Request::Head { .. }
-            | Request::Probe { .. } => Self { log_bytes: 0, outputs: 0 },
+            | Request::Probe { .. } => Self { log_bytes: 0, outputs: 0, roles: &[] },
         }
     }
 
@@ -394,9 +401,16 @@ impl MostSaid {
         known(&LOG_LEVELS, level).ok_or(Lost::OutOfTurn)
     }
 
-    fn output(&mut self) -> Result<(), Lost> {
+    /// A runner has cut it already.
+    fn progress(&self, text: &str) -> Result<(), Lost> {
+        if text.len() > LINE_BYTES_MAX { Err(Lost::OutOfTurn) } else { Ok(()) }
+    }
+
+    /// A name is kept until the run's end, so it is one of those that may be.
+    fn output(&mut self, role: &str, key: &str) -> Result<(), Lost> {
         self.outputs = self.outputs.checked_sub(1).ok_or(Lost::OutOfTurn)?;
-        Ok(())
+        let known = self.roles.iter().any(|known| known == role) && key.parse::<OutputKey>().is_ok();
+        if known { Ok(()) } else { Err(Lost::OutOfTurn) }
     }
 }
 
@@ -518,13 +532,18 @@ mod tests {
 
     #[test]
     fn i9_a_runner_that_was_taken_over_cannot_fill_the_log() {
-        let mut most = MostSaid { log_bytes: 3 * LOG_LINE_BYTES + 4, outputs: 1 };
+        let roles = ["table".to_owned()];
+        let mut most = MostSaid { log_bytes: 3 * LOG_LINE_BYTES + 4, outputs: 3, roles: &roles };
         assert_eq!(most.log("info", "four").unwrap(), "info");
         // Lines without text have an end as well, and a level is no place for text.
         assert!(most.log("info", "").is_ok());
         assert!(most.log("\u{1b}[2J", "").is_err());
         assert!(most.log("info", "").is_err());
-        assert!(most.output().is_ok());
-        assert!(most.output().is_err());
+        assert!(most.progress("half").is_ok());
+        assert!(most.progress(&"x".repeat(LINE_BYTES_MAX + 1)).is_err());
+        assert!(most.output("other", "a").is_err());
+        assert!(most.output("table", &"x".repeat(1 << 20)).is_err());
+        assert!(most.output("table", "a").is_ok());
+        assert!(most.output("table", "b").is_err());
     }
 }

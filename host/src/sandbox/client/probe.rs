@@ -112,6 +112,7 @@ fn seccomp() -> Attempts {
         ("trace_parent", Attempt::TraceParent),
         ("io_uring", Attempt::IoUring),
         ("share_memory", Attempt::ShareMemory),
+        ("grow_memory_down", Attempt::GrowMemoryDown),
         ("new_code", Attempt::NewCode),
         ("change_root", Attempt::ChangeRoot),
     ]
