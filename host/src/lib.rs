@@ -1,7 +1,7 @@
 //! HelixMCP: an MCP server that runs toolpacks nobody had to trust, and can prove what was run.
 //!
-//! The modules, in the order in which a request passes them. `tests/it/layering.rs` holds each
-//! to the arrows that ARCHITECTURE.md draws.
+//! The modules, by name; ARCHITECTURE.md has the order in which a request passes them, and
+//! `tests/it/layering.rs` holds each to the arrows that it draws.
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make the files that they look at"))]
 

@@ -1,7 +1,6 @@
 //! A host that ends at any named point of its work, and a store whose every operation fails once:
 //! afterwards nothing is half there, and the same calls give what they give undisturbed.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -158,9 +157,9 @@ impl Undisturbed {
     /// The next host finds nothing half there, and the story comes out as if nothing had been.
     fn made_good(&self, mut world: World) -> Result<()> {
         world.fault = None;
-        let left = temporaries(&world)?;
+        let left = world.temporaries()?;
         world.start_host()?;
-        ensure!(left.is_disjoint(&temporaries(&world)?), "half-written files outlive a start: {left:?}");
+        ensure!(left.is_disjoint(&world.temporaries()?), "half-written files outlive a start: {left:?}");
         world.cli(&["fsck"])?.ok()?;
         let mut client = world.client()?;
         let told = story(&mut client)?;
@@ -256,17 +255,6 @@ fn story(client: &mut StdioClient) -> Result<Told> {
 fn answer(reply: &ToolReply) -> Result<Value> {
     ensure!(reply.status() == "succeeded", "{}", reply.structured);
     Ok(json!([reply.run_id(), reply.structured["outputs"], reply.structured["result"]]))
-}
-
-fn temporaries(world: &World) -> Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    let folder = world.home().join("incoming");
-    if folder.exists() {
-        for entry in fs::read_dir(folder)? {
-            names.insert(entry?.file_name().to_string_lossy().into_owned());
-        }
-    }
-    Ok(names)
 }
 
 /// Does each by name, some at once, and adds up what they counted.

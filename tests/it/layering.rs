@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Each module and what it may use. `lib.rs` has the same order.
+/// Each module and what it may use, as ARCHITECTURE.md has it.
 const ARROWS: [(&str, &[&str]); 13] = [
     (
         "cli",

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use helix_tests::world;
 use helixmcp::sandbox::Sandbox;
 use helixmcp::sandbox::client::{LoadError, SandboxSettings};
-use helixmcp::sandbox::protocol::CompileLimits;
+use helixmcp::sandbox::protocol::{CompileLimits, Event, Standing, Walls};
 
 use crate::guests;
 
@@ -19,11 +19,21 @@ const MIB: u64 = 1024 * 1024;
 /// Well above the 34 seconds that a hanging inspection may take under these limits.
 const ENDS_WITHIN: Duration = Duration::from_secs(100);
 
-/// What a runner says first: its frame's length, no descriptors, and the words.
-const HELLO: &str = r#"printf '\030\000\000\000\000\000\000\000{"hello":{"engine":"x"}}' >&0"#;
+/// Waits for the request, of which one byte is enough, and leaves a mark that it came.
+const LISTEN: &str = "/bin/dd bs=1 count=1 of=/dev/null 2>/dev/null; : > \"$0.asked\"";
 
-/// Waits for the request, of which one byte is enough.
-const LISTEN: &str = "/bin/dd bs=1 count=1 of=/dev/null 2>/dev/null";
+/// Says what a runner says first: its frame's length, no descriptors, and the words of the protocol
+/// itself, so that they cannot become old.
+fn hello() -> Result<String> {
+    let walls = Walls {
+        landlock: Standing::Missing("a test".to_owned()),
+        seccomp: Standing::Holds("a test".to_owned()),
+    };
+    let words = serde_json::to_string(&Event::Hello { engine: "x".to_owned(), walls })?;
+    // One byte of length is written.
+    let length = u8::try_from(words.len())?;
+    Ok(format!("printf '\\{length:03o}\\000\\000\\000\\000\\000\\000\\000{words}' >&0"))
+}
 
 fn limits() -> CompileLimits {
     CompileLimits {
@@ -39,7 +49,7 @@ fn limits() -> CompileLimits {
 }
 
 struct Bench {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     sandbox: Sandbox,
 }
 
@@ -59,7 +69,7 @@ impl Bench {
         fs::write(&runner_exe, script)?;
         fs::set_permissions(&runner_exe, fs::Permissions::from_mode(0o700))?;
         let sandbox = Sandbox::new(settings(&folder, runner_exe));
-        Ok(Self { _folder: folder, sandbox })
+        Ok(Self { folder, sandbox })
     }
 
     async fn inspect(&self) -> Result<std::result::Result<(), LoadError>> {
@@ -68,6 +78,11 @@ impl Bench {
         let looked = tokio::time::timeout(ENDS_WITHIN, self.sandbox.inspect(&component, &limits())).await;
         let looked = looked.with_context(|| format!("no end after {:?}", began.elapsed()))?;
         Ok(looked.map(drop))
+    }
+
+    /// Whether the one runner came as far as its request: it was believed until then.
+    fn was_asked(&self) -> bool {
+        self.folder.path().join("runner.sh.asked").exists()
     }
 
     /// What the one runner makes of a request. Two are started ahead, and either may be the one.
@@ -95,30 +110,31 @@ fn fault(error: LoadError) -> Result<String> {
 
 #[tokio::test]
 async fn a_runner_that_talks_nonsense_ends_its_request_and_no_other() -> Result<()> {
+    let hello = hello()?;
     let cases = [
         ("garbage first", "printf 'no frame of ours, whatever it is' >&0; /bin/sleep 60".to_owned()),
         (
             "garbage after hello",
-            format!("{HELLO}; {LISTEN}; printf 'no frame at all, no' >&0; /bin/sleep 60"),
+            format!("{hello}; {LISTEN}; printf 'no frame at all, no' >&0; /bin/sleep 60"),
         ),
         // 2^30 bytes are announced: nothing is allocated for them.
         (
             "a frame of 1 GiB",
             format!(
-                "{HELLO}; {LISTEN}; printf '\\000\\000\\000\\100\\000\\000\\000\\000' >&0; /bin/sleep 60"
+                "{hello}; {LISTEN}; printf '\\000\\000\\000\\100\\000\\000\\000\\000' >&0; /bin/sleep 60"
             ),
         ),
         (
             "no JSON",
             format!(
-                "{HELLO}; {LISTEN}; printf '\\002\\000\\000\\000\\000\\000\\000\\000{{]' >&0; /bin/sleep 60"
+                "{hello}; {LISTEN}; printf '\\002\\000\\000\\000\\000\\000\\000\\000{{]' >&0; /bin/sleep 60"
             ),
         ),
-        ("hello again", format!("{HELLO}; {LISTEN}; {HELLO}; /bin/sleep 60")),
+        ("hello again", format!("{hello}; {LISTEN}; {hello}; /bin/sleep 60")),
         (
             "descriptors from a runner",
             format!(
-                "{HELLO}; {LISTEN}; printf '\\002\\000\\000\\000\\001\\000\\000\\000{{}}' >&0; /bin/sleep 60"
+                "{hello}; {LISTEN}; printf '\\002\\000\\000\\000\\001\\000\\000\\000{{}}' >&0; /bin/sleep 60"
             ),
         ),
     ];
@@ -126,6 +142,11 @@ async fn a_runner_that_talks_nonsense_ends_its_request_and_no_other() -> Result<
         let bench = Bench::new(&behaviour)?;
         let message = fault(bench.misbehaved().await.context(name)?).context(name)?;
         assert!(message.contains("out of turn"), "{name}: {message}");
+        assert_eq!(
+            bench.was_asked(),
+            name != "garbage first",
+            "{name}: it was not the nonsense that is meant"
+        );
         assert!(bench.inspect().await?.is_ok(), "{name}: the next request is not served");
     }
     Ok(())
@@ -133,11 +154,12 @@ async fn a_runner_that_talks_nonsense_ends_its_request_and_no_other() -> Result<
 
 #[tokio::test]
 async fn a_runner_that_dies_ends_its_request_and_no_other() -> Result<()> {
+    let hello = hello()?;
     let cases = [
-        ("leaves", format!("{HELLO}; {LISTEN}; exit 3"), None),
-        ("is killed", format!("{HELLO}; {LISTEN}; kill -KILL $$"), Some("signal 9")),
-        ("crashes", format!("{HELLO}; {LISTEN}; kill -SEGV $$"), Some("signal 11")),
-        ("aborts", format!("{HELLO}; {LISTEN}; kill -ABRT $$"), Some("signal 6")),
+        ("leaves", format!("{hello}; {LISTEN}; exit 3"), None),
+        ("is killed", format!("{hello}; {LISTEN}; kill -KILL $$"), Some("signal 9")),
+        ("crashes", format!("{hello}; {LISTEN}; kill -SEGV $$"), Some("signal 11")),
+        ("aborts", format!("{hello}; {LISTEN}; kill -ABRT $$"), Some("signal 6")),
     ];
     for (name, behaviour, signal) in cases {
         let bench = Bench::new(&behaviour)?;
@@ -175,7 +197,7 @@ async fn runners_that_never_live_are_told_and_not_started_without_end() -> Resul
 
 #[tokio::test]
 async fn a_runner_that_hangs_is_killed_when_its_time_is_over() -> Result<()> {
-    let bench = Bench::new(&format!("{HELLO}; {LISTEN}; exec /bin/sleep 1000"))?;
+    let bench = Bench::new(&format!("{}; {LISTEN}; exec /bin/sleep 1000", hello()?))?;
     match bench.misbehaved().await? {
         LoadError::Refused { code: "compile_limit", message } => {
             assert!(message.contains("too long"), "{message}");

@@ -1,7 +1,7 @@
 //! A world for one test: a home, folders to read from and write to, a host of its own, and a look
 //! afterwards at what must not have changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::client::StdioClient;
 use crate::policy::PolicyText;
 use crate::redact;
-use crate::vitals::{IDLE_RUNNERS_MAX, Vitals};
+use crate::vitals::{GROWTH_BYTES_MAX, IDLE_RUNNERS_MAX, Vitals};
 use crate::wait;
 
 /// How long a host may take to answer on its socket, on a machine that is busy with other tests.
@@ -31,6 +31,8 @@ pub struct World {
     pub fault: Option<String>,
     /// How many descriptors the next host may have open.
     pub descriptors_max: Option<u32>,
+    /// By how much the host's memory may grow; more only where callers may fill its pools.
+    pub growth_bytes_max: u64,
     host: Option<Child>,
     canary: BTreeMap<PathBuf, (u64, SystemTime)>,
     before: Option<Vitals>,
@@ -118,6 +120,7 @@ impl World {
             policy,
             fault: None,
             descriptors_max: None,
+            growth_bytes_max: GROWTH_BYTES_MAX,
             host: None,
             canary,
             before: None,
@@ -146,6 +149,21 @@ impl World {
     /// The export root.
     pub fn out(&self) -> PathBuf {
         self.dir.path().join("out")
+    }
+
+    /// Names of what is half written in the store; none before its first host.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn temporaries(&self) -> Result<BTreeSet<String>> {
+        let folder = self.home().join("incoming");
+        let mut names = BTreeSet::new();
+        if folder.exists() {
+            for entry in fs::read_dir(folder)? {
+                names.insert(entry?.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
     }
 
     /// What nobody may read or change.
@@ -189,9 +207,17 @@ impl World {
     /// # Errors
     /// It cannot be written.
     pub fn write_policy(&self) -> Result<()> {
+        self.put_policy(&self.policy.render())
+    }
+
+    /// Puts this text in the policy file's place, as a careful editor does.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn put_policy(&self, text: &str) -> Result<()> {
         let path = self.home().join("policy.toml");
         let draft = self.home().join("policy.toml.draft");
-        fs::write(&draft, self.policy.render())?;
+        fs::write(&draft, text)?;
         fs::set_permissions(&draft, fs::Permissions::from_mode(0o600))?;
         fs::rename(&draft, &path).context("cannot write the policy")
     }
@@ -456,7 +482,8 @@ impl World {
         ensure!(now == self.canary, "files outside the home have changed");
         // One that was killed and started again is another.
         let before = self.before.take().filter(|before| Some(before.pid()) == self.host_pid());
-        before.map_or(Ok(()), |before| before.back_to(IDLE_RUNNERS_MAX))?;
+        let growth = self.growth_bytes_max;
+        before.map_or(Ok(()), |before| before.back_to(IDLE_RUNNERS_MAX, growth))?;
         self.fsck()
     }
 

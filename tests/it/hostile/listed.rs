@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use helix_tests::vitals::IDLE_RUNNERS_MAX;
+use helix_tests::vitals::{GROWTH_BYTES_MAX, IDLE_RUNNERS_MAX};
 use serde_json::json;
 
 use super::attack::staged_with;
@@ -32,7 +32,7 @@ fn every_guest_encodes() -> Result<()> {
 fn what_stays_behind_is_noticed() -> Result<()> {
     let mut stage = Stage::honest()?;
     let vitals = stage.world.look()?.clone();
-    vitals.back_to(IDLE_RUNNERS_MAX)?;
+    vitals.back_to(IDLE_RUNNERS_MAX, GROWTH_BYTES_MAX)?;
     let clients = (0..4).map(|_| stage.world.client()).collect::<Result<Vec<_>>>()?;
     let excess = vitals.excess(IDLE_RUNNERS_MAX)?.context("four connections went unnoticed")?;
     assert!(excess.starts_with("descriptors"), "{excess}");

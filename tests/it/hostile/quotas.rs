@@ -15,8 +15,9 @@ use crate::stage::{Stage, failure};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// Of many calls at once as many go on as policy says; the others are told to come later, and
-/// what is known already is answered all the while.
+/// Of many calls at once as many go on as policy says, with a few for connections that have less
+/// than their part; the others are told to come later, and what is known already is answered all
+/// the while.
 #[test]
 fn a_caller_has_so_many_runs_and_no_more() -> Result<()> {
     let component = guests::honest("patient")?;
@@ -46,7 +47,11 @@ fn a_caller_has_so_many_runs_and_no_more() -> Result<()> {
             }
         }
     }
-    assert_eq!((admitted, refused), (5, 45));
+    // Five, and for each connection that comes later its even part of them: 2, 1, 1 and 1 at most.
+    assert!(
+        (5..=10).contains(&admitted) && admitted + refused == 50,
+        "{admitted} admitted, {refused} refused"
+    );
     assert!(busy_runners(&stage)?.len() <= 2, "more guests run than policy lets one caller have");
     let again = stage.client.call("echo", json!({"text": "still here"}))?;
     assert!(again.replayed(), "{}", again.structured);

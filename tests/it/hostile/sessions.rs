@@ -18,12 +18,20 @@ use crate::stage::{Stage, imported};
 const SOON: Duration = Duration::from_secs(60);
 const MIB: usize = 1 << 20;
 
+/// By how much a host may grow whose peers fill one connection's share of what waits, and as much
+/// again for what is on its way there.
+const SHARE_BYTES_MAX: u64 = 2 * 64 * 1024 * 1024;
+
+/// And one whose peers fill what all connections may hold together.
+const POOL_BYTES_MAX: u64 = 300 * 1024 * 1024;
+
 /// A peer that asks for much and reads nothing, or one byte at a time, costs what one connection
 /// may hold, and nobody else notices.
 #[test]
 fn a_peer_that_does_not_read_is_bounded() -> Result<()> {
     const READS: u64 = 60;
     let mut stage = Stage::honest()?;
+    stage.world.growth_bytes_max = SHARE_BYTES_MAX;
     fs::write(stage.world.data().join("large.txt"), "x".repeat(4 * MIB))?;
     let id = imported(&stage.client.call("artifact_import", json!({"root": "data", "path": "large.txt"}))?)?;
     let uri = format!("helix://artifact/{id}");
@@ -40,8 +48,7 @@ fn a_peer_that_does_not_read_is_bounded() -> Result<()> {
         stage.honest_call()?;
     }
     let grown = resident_kib(host)?.saturating_sub(before);
-    // What may be held, and as much again for what is on its way there.
-    assert!(grown < 2 * 64 * 1024, "{grown} KiB for a peer that does not read");
+    assert!(grown < SHARE_BYTES_MAX / 1024, "{grown} KiB for a peer that does not read");
 
     drop(raw);
     stage.honest_call()?;
@@ -54,6 +61,7 @@ fn a_peer_that_does_not_read_is_bounded() -> Result<()> {
 fn a_peer_that_reads_late_hears_of_every_request() -> Result<()> {
     const READS: u64 = 40;
     let mut stage = Stage::honest()?;
+    stage.world.growth_bytes_max = SHARE_BYTES_MAX;
     fs::write(stage.world.data().join("large.txt"), "x".repeat(4 * MIB))?;
     let id = imported(&stage.client.call("artifact_import", json!({"root": "data", "path": "large.txt"}))?)?;
     let uri = format!("helix://artifact/{id}");
@@ -104,6 +112,7 @@ fn requests_that_wait_are_bounded_in_bytes() -> Result<()> {
     const CONNECTIONS: u64 = 20;
     const EACH: u64 = 5;
     let mut stage = patient()?;
+    stage.world.growth_bytes_max = POOL_BYTES_MAX;
     let run = begun(&mut stage, 999_999)?;
     let host = stage.world.host_pid().context("no host")?;
     let before = resident_kib(host)?;
@@ -142,7 +151,7 @@ fn requests_that_wait_are_bounded_in_bytes() -> Result<()> {
     assert!(range.contains(&refused), "{refused} of {} were refused", CONNECTIONS * EACH);
     stage.honest_call()?;
     let grown = resident_kib(host)?.saturating_sub(before);
-    assert!(grown < 300 * 1024, "{grown} KiB for requests that wait");
+    assert!(grown < POOL_BYTES_MAX / 1024, "{grown} KiB for requests that wait");
 
     drop(crowd);
     stage.client.call("run_cancel", json!({"run_id": run}))?;

@@ -26,15 +26,6 @@ pub(super) fn fsck(world: &World, deep: bool) -> Result<()> {
     Ok(())
 }
 
-/// Names of what is half written.
-pub(super) fn temporaries(world: &World) -> Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for entry in fs::read_dir(world.home().join("incoming"))? {
-        names.insert(entry?.file_name().to_string_lossy().into_owned());
-    }
-    Ok(names)
-}
-
 /// Everything acknowledged since the last kill, and a few things from before.
 pub(super) fn fresh(client: &mut StdioClient, journal: &mut Journal, random: &mut Random) -> Result<()> {
     let fresh_runs: BTreeSet<String> = journal.fresh_runs.drain(..).collect();
@@ -68,8 +59,8 @@ pub(super) fn all(world: &World, client: &mut StdioClient, journal: &Journal) ->
         ensure!(Digest::of(&bytes) == *digest, "the export {} is damaged", path.display());
     }
     // Once all has ended, nothing is being written.
-    let left = wait::until(TERMINAL_WITHIN, || temporaries(world).ok().filter(BTreeSet::is_empty));
-    ensure!(left.is_some(), "temporaries stay: {:?}", temporaries(world)?);
+    let left = wait::until(TERMINAL_WITHIN, || world.temporaries().ok().filter(BTreeSet::is_empty));
+    ensure!(left.is_some(), "temporaries stay: {:?}", world.temporaries()?);
     Ok(())
 }
 

@@ -217,9 +217,9 @@ impl Driver<'_> {
             let mut counts = lock(&self.counts);
             counts.kills_at_start += 1;
         }
-        let left = check::temporaries(world)?;
+        let left = world.temporaries()?;
         world.start_host()?;
-        let still = check::temporaries(world)?;
+        let still = world.temporaries()?;
         ensure!(left.is_disjoint(&still), "temporaries outlive a start: {left:?}");
         lock(&self.counts).swept += u64::try_from(left.len())?;
         Ok(())

@@ -149,6 +149,7 @@ fn of(path: &Path, error: io::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::protocol::GuestLimits;
     use super::*;
 
     const ROOM: Room = Room { memory_bytes: 1 << 20, threads: 8 };
@@ -167,5 +168,14 @@ mod tests {
     fn i9_room_grows_with_the_limits_and_never_overflows() {
         let head = Room::of(&Request::Head { max_bytes: u64::MAX });
         assert_eq!(head, Room { memory_bytes: HOST_BYTES, threads: THREADS });
+        let described = |memory_bytes, handles| {
+            let limits = GuestLimits { memory_bytes, handles, ..super::super::METADATA_LIMITS };
+            Room::of(&Request::Describe { limits })
+        };
+        let (small, large) = (described(1 << 20, 1), described(1 << 30, 100));
+        assert_eq!(large.memory_bytes - small.memory_bytes, (1 << 30) - (1 << 20));
+        assert_eq!((small.threads, large.threads), (THREADS + 1, THREADS + 100));
+        let most = described(u64::MAX, u64::MAX);
+        assert_eq!(most, Room { memory_bytes: u64::MAX, threads: u64::MAX });
     }
 }
