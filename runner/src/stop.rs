@@ -178,6 +178,9 @@ mod tests {
             assert!(!stop.is_answer());
         }
         assert!(Stop::of(wasmtime::Error::msg("unknown handle index 7")).is_answer());
+        // Policy's limit on handles that the guest makes itself: another limit, another end.
+        let handles = Stop::of(wasmtime::Error::msg("store handle limit exceeded"));
+        assert!(matches!(handles, Stop::Limit { limit: Limit::Handles, .. }), "{handles:?}");
         assert!(Stop::of(Stop::trap(GUEST_ABI, "misuse").into()).is_answer());
     }
 }

@@ -132,3 +132,18 @@ fn a_role_with_at_most_one_member_takes_a_string() {
     assert_eq!(links(json!({ "tag": "a", "reads": READS })), Ok(1));
     assert_eq!(links(json!({ "tag": "a", "reads": [READS] })).unwrap_err().pointer, "/reads");
 }
+
+/// A caller chooses how many items there are, an author how much each of them is given.
+#[test]
+fn i9_what_defaults_fill_in_is_no_more_than_params_may_be() {
+    let schema = json!({
+        "type": "object",
+        "properties": { "p": { "type": "array", "items": { "properties": { "x": { "default": "x".repeat(100) } } } } },
+    });
+    let filled = |items: usize| {
+        let mut params = json!({ "p": vec![json!({}); items] });
+        fill_defaults(&mut params, &schema, &schema, &mut Most::default()).map(|()| params)
+    };
+    assert_eq!(filled(2).unwrap()["p"][1]["x"].as_str().map(str::len), Some(100));
+    assert_eq!(filled(1000), Err(TooMuch));
+}

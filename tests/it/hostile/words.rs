@@ -66,6 +66,16 @@ fn schema_deep() -> Result<()> {
 }
 
 #[test]
+fn schema_defaults_multiply() -> Result<()> {
+    refused("schema_defaults_multiply", "schema_invalid", &["larger than params may be"])
+}
+
+#[test]
+fn schema_patterns_multiply() -> Result<()> {
+    refused("schema_patterns_multiply", "schema_pattern", &["written out"])
+}
+
+#[test]
 fn schema_huge() -> Result<()> {
     refused("schema_huge", "schema_too_large", &[])
 }
