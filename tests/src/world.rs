@@ -394,7 +394,9 @@ impl World {
     /// # Errors
     /// The binary has not been built.
     pub fn serve(&self) -> Result<Command> {
-        let mut command = self.command(&["serve"])?;
+        // As in the foreground: whoever runs the tests in the background has it ignored.
+        let mut command = self.command_of(Path::new("env"), &["--default-signal=INT"]);
+        command.arg(binary()?).arg("--home").arg(self.home()).arg("serve");
         command.stderr(Stdio::null());
         Ok(command)
     }

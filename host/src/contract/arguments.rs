@@ -236,8 +236,9 @@ fn parse_params(tool: &Tool, mut params: Value) -> Result<CanonicalJson, Argumen
         ArgumentError::new("params_too_large", "", reason)
     };
     settle_numbers(&mut params, &mut String::new())?;
+    // Before anything is done with them; spelled out, they may still come to less.
     if params.to_string().len() > 2 * PARAMS_BYTES_MAX {
-        return Err(too_large());
+        return Err(ArgumentError { pointer: largest(&params), ..too_large() });
     }
     let mut most = Most::default();
     fill_defaults(&mut params, &tool.params_schema, &tool.params_schema, &mut most)
@@ -251,6 +252,13 @@ fn parse_params(tool: &Tool, mut params: Value) -> Result<CanonicalJson, Argumen
         return Err(too_large());
     }
     Ok(canonical)
+}
+
+/// The pointer of the member that takes most room.
+fn largest(params: &Value) -> String {
+    let members = params.as_object().into_iter().flatten();
+    let largest = members.max_by_key(|(_, member)| member.to_string().len());
+    largest.map_or_else(String::new, |(name, _)| format!("/{}", escape(name)))
 }
 
 /// What a schema said, with the caller's own value capped and escaped.

@@ -59,6 +59,7 @@ fn a_caller_has_so_many_runs_and_no_more() -> Result<()> {
         stage.client.call("run_cancel", json!({"run_id": run}))?;
     }
     wait::until(SOON, || busy_runners(&stage).ok().filter(Vec::is_empty)).context("a guest goes on")?;
+    drop(crowd);
     stage.honest_call()?;
     stage.finish()
 }
@@ -81,8 +82,9 @@ fn replays_are_counted_too() -> Result<()> {
             _ => answered += 1,
         }
     }
-    // One flows in each second; how many that are depends on this machine.
-    ensure!((59..200).contains(&answered) && limited > 200, "{answered} answered, {limited} limited");
+    // Some of the sixty went before; one flows in each second, and how many that are depends on this
+    // machine.
+    ensure!((50..200).contains(&answered) && limited > 200, "{answered} answered, {limited} limited");
     assert!(stage.client.tools()?.len() > 1, "a caller that is limited cannot even look");
     other.close()?;
     stage.client.close()?;

@@ -279,6 +279,7 @@ fn answers_do_not_cross_between_clients() -> Result<()> {
         }
         assert_eq!(seen.len(), CALLS);
     }
+    drop(clients);
     stage.finish()
 }
 

@@ -269,7 +269,7 @@ fn a_host_that_is_told_to_leave_loses_nothing() -> Result<()> {
     for signal in ["TERM", "INT"] {
         let mut stage = patient()?;
         let artifact = stage.import_text("kept\n")?;
-        let run = begun(&mut stage, 3000)?;
+        let run = begun(&mut stage, 8000)?;
         stage.world.signal_host(signal)?;
         wait::until(SOON, || Raw::connect(&stage.world).err()).context("somebody is still taken in")?;
         let status = stage.world.host_left(SOON)?;
