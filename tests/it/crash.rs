@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use helix_tests::{StdioClient, wait};
+use helix_tests::wait;
 use serde_json::json;
 
 use crate::guests;
@@ -25,14 +25,13 @@ pub fn begun(stage: &mut Stage, rounds: u32) -> Result<String> {
     let started = stage.client.call("patient", json!({"rounds": rounds, "wait_seconds": 0}))?;
     ensure!(!started.run_id().is_empty(), "no run: {}", started.structured);
     let run = started.run_id().to_owned();
-    wait::until(SOON, || progress(&mut stage.client, &run).filter(|done| *done > 0))
-        .context("the guest never reported progress")?;
+    let mut last = started.structured;
+    let seen = wait::until(SOON, || {
+        last = stage.client.call("run_wait", json!({"run_id": run, "wait_seconds": 0})).ok()?.structured;
+        last["progress"]["done"].as_u64().filter(|done| *done > 0)
+    });
+    seen.with_context(|| format!("the guest never reported progress: {last}"))?;
     Ok(run)
-}
-
-fn progress(client: &mut StdioClient, run: &str) -> Option<u64> {
-    let reply = client.call("run_wait", json!({"run_id": run, "wait_seconds": 0})).ok()?;
-    reply.structured["progress"]["done"].as_u64()
 }
 
 #[test]
