@@ -115,6 +115,9 @@ impl Flight {
         tokio::pin!(deadline);
         let mut shared = self.shared.subscribe();
         let mut told = None;
+        // Not asked of the timer: it may be over before anybody has looked, and what is due then
+        // would never be done.
+        let mut is_over = false;
         loop {
             {
                 let now = shared.borrow_and_update();
@@ -122,7 +125,7 @@ impl Flight {
                     waiter.content();
                     return Waited::Ended(Arc::clone(end));
                 }
-                if now.acknowledged && now.written && deadline.is_elapsed() {
+                if now.acknowledged && now.written && is_over {
                     waiter.content();
                     return Waited::GoesOn(Snapshot { running: now.running, progress: now.progress.clone() });
                 }
@@ -136,7 +139,10 @@ impl Flight {
             }
             tokio::select! {
                 changed = shared.changed() => if changed.is_err() { return Waited::Left },
-                () = &mut deadline, if !deadline.is_elapsed() => self.acknowledge(),
+                () = &mut deadline, if !is_over => {
+                    is_over = true;
+                    self.acknowledge();
+                }
                 () = gone.cancelled() => return Waited::Left,
             }
         }
@@ -253,6 +259,37 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         if self.counted {
             self.flight.waiter_left(self.content);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::super::tests::flight;
+    use super::*;
+
+    /// Which of two things that are there at once is taken first is left to chance, so this is
+    /// tried until both orders have been.
+    #[tokio::test]
+    async fn who_waited_long_enough_is_answered_whatever_happens_at_that_moment() {
+        let mut context = Context::from_waker(Waker::noop());
+        let (limit, gone) = (Duration::from_millis(1), CancellationToken::new());
+        for number in 0..64 {
+            let flight = flight(&Digest::of(b"component"), number);
+            let mut waiting = pin!(flight.wait(limit, &gone, None));
+            assert!(waiting.as_mut().poll(&mut context).is_pending());
+            // The clock fires what is due first, so by then the shorter time is over as well.
+            tokio::time::sleep(limit * 2).await;
+            flight.running();
+            assert!(waiting.as_mut().poll(&mut context).is_pending(), "it is not written yet");
+            assert!(flight.shared.borrow().acknowledged, "nobody was told to write it: {number}");
+            flight.written();
+            let waited = waiting.as_mut().poll(&mut context);
+            assert!(matches!(waited, Poll::Ready(Waited::GoesOn(now)) if now.running));
         }
     }
 }

@@ -317,7 +317,7 @@ mod tests {
 
     use super::*;
 
-    fn flight(component: &Digest, params: u32) -> Arc<Flight> {
+    pub(super) fn flight(component: &Digest, params: u32) -> Arc<Flight> {
         let (slice, envelope) = (json!({}), json!({ "params": params }));
         let canonical = |value| CanonicalJson::of(value).unwrap();
         let identity = RunIdentity::new(
