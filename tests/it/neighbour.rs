@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
+use helix_tests::load::flood::p99;
 use helix_tests::{StdioClient, World, wait};
 use serde_json::json;
 
@@ -39,7 +40,7 @@ impl Neighbour {
         least: usize,
         attack: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let mut solo = (0..SOLO_CALLS).map(|_| self.call()).collect::<Result<Vec<_>>>()?;
+        let solo = (0..SOLO_CALLS).map(|_| self.call()).collect::<Result<Vec<_>>>()?;
         let over = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&over);
         let thread = std::thread::spawn(move || -> Result<Vec<Duration>> {
@@ -55,11 +56,11 @@ impl Neighbour {
         });
         let attacked = attack();
         over.store(true, Ordering::SeqCst);
-        let mut times = thread.join().map_err(|_panic| anyhow!("the neighbour panicked"))??;
+        let times = thread.join().map_err(|_panic| anyhow!("the neighbour panicked"))??;
         let attacked = attacked?;
-        let (alone, beside) = (p99(&mut solo), p99(&mut times));
-        println!("{name}: {} calls beside it, p99 {beside:?}, alone {alone:?}", times.len());
-        ensure!(times.len() >= least, "only {} calls were answered beside {name}", times.len());
+        let (answered, alone, beside) = (times.len(), p99(solo), p99(times));
+        println!("{name}: {answered} calls beside it, p99 {beside:?}, alone {alone:?}");
+        ensure!(answered >= least, "only {answered} calls were answered beside {name}");
         ensure!(beside < SERVED_WITHIN, "beside {name} a call took {beside:?}");
         Ok(attacked)
     }
@@ -74,10 +75,4 @@ impl Neighbour {
         ensure!(reply.structured["result"]["text"] == text.as_str(), "{}", reply.structured);
         Ok(began.elapsed())
     }
-}
-
-fn p99(times: &mut [Duration]) -> Duration {
-    times.sort_unstable();
-    let at = (times.len() * 99).div_ceil(100).saturating_sub(1);
-    times.get(at).copied().unwrap_or_default()
 }

@@ -41,7 +41,7 @@ impl Vitals {
         // Writing 5 there forgets the peak so far.
         fs::write(process(pid).join("clear_refs"), "5").context("cannot reset the peak of memory")?;
         let (descriptors, _ledger) = counted(&descriptors(pid)?);
-        Ok(Self { pid, descriptors, memory_bytes: status(pid, "VmRSS")? })
+        Ok(Self { pid, descriptors, memory_bytes: memory(pid, "VmRSS")? })
     }
 
     pub fn pid(&self) -> u32 {
@@ -53,7 +53,7 @@ impl Vitals {
     /// # Errors
     /// It is gone.
     pub fn growth_bytes(&self) -> Result<u64> {
-        Ok(status(self.pid, "VmHWM")?.saturating_sub(self.memory_bytes))
+        Ok(memory(self.pid, "VmHWM")?.saturating_sub(self.memory_bytes))
     }
 
     /// What the host holds now and did not hold then, with no more than so many runners.
@@ -88,24 +88,30 @@ impl Vitals {
     }
 }
 
-/// The processes that this one started: id and state.
+/// The processes that this one started, by id, each with its state: `Z` has ended and was not
+/// waited for.
 ///
 /// # Errors
 /// `/proc` cannot be read.
-pub fn children(pid: u32) -> Result<Vec<(String, String)>> {
-    let parent = pid.to_string();
+pub fn children(of: u32) -> Result<Vec<(u32, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
-        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // After the command's name in brackets: state, parent.
-        let mut fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' ')).into_iter().flatten();
-        if let (Some(state), Some(of)) = (fields.next(), fields.next())
-            && of == parent
-        {
-            found.push((entry.file_name().to_string_lossy().into_owned(), state.to_owned()));
+        let Ok(pid) = entry.file_name().to_string_lossy().parse() else { continue };
+        if let Some((state, _)) = state_of(pid).filter(|(_, parent)| *parent == of) {
+            found.push((pid, state));
         }
     }
+    found.sort_unstable();
     Ok(found)
+}
+
+/// State and parent of a process that is there.
+#[must_use]
+pub fn state_of(pid: u32) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(process(pid).join("stat")).ok()?;
+    // After the command's name in brackets.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }
 
 /// What its descriptors stand for.
@@ -122,12 +128,23 @@ fn counted(descriptors: &[String]) -> (usize, usize) {
     (descriptors.len() - ledger, ledger)
 }
 
-/// A size in `/proc/PID/status`.
-fn status(pid: u32, key: &str) -> Result<u64> {
-    let text = fs::read_to_string(process(pid).join("status")).context("the host is gone")?;
+/// A size in `/proc/PID/status`, such as `VmRSS`, in bytes.
+///
+/// # Errors
+/// The process is gone.
+pub fn memory(pid: u32, key: &str) -> Result<u64> {
+    Ok(status(pid, key)? * 1024)
+}
+
+/// A number in `/proc/PID/status`; sizes are in KiB.
+///
+/// # Errors
+/// The process is gone.
+pub fn status(pid: u32, key: &str) -> Result<u64> {
+    let text = fs::read_to_string(process(pid).join("status")).context("the process is gone")?;
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    Ok(kib.with_context(|| format!("no {key} of the host"))? * 1024)
+    let number = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    number.with_context(|| format!("no {key} of process {pid}"))
 }
 
 fn process(pid: u32) -> PathBuf {

@@ -1,7 +1,6 @@
 //! A peer of the host's own socket that reads when it wants to, writes what it wants to, and leaves
 //! when it wants to.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -58,11 +57,4 @@ impl Raw {
         ensure!(read > 0, "the host closed the connection");
         serde_json::from_str(&line).with_context(|| line.clone())
     }
-}
-
-/// Memory of a process that is not shared and not swapped, in KiB.
-pub fn resident_kib(pid: u32) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
 }

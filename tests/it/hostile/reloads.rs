@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use helix_tests::{PolicyText, wait};
+use helix_tests::{PolicyText, vitals, wait};
 use serde_json::json;
 
 use crate::stage::{Stage, failure};
@@ -216,16 +216,7 @@ fn a_policy_that_changes_while_a_call_is_planned_is_asked_again() -> Result<()> 
 
 /// The host's children: runners that are warm, at work, or both.
 fn runners(host: u32) -> Result<Vec<String>> {
-    let children = fs::read_to_string(format!("/proc/{host}/task/{host}/children"))?;
-    let mut found: Vec<String> = children.split_whitespace().map(str::to_owned).collect();
-    // A child belongs to the thread that started it.
-    for thread in fs::read_dir(format!("/proc/{host}/task"))?.flatten() {
-        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        found.extend(children.split_whitespace().map(str::to_owned));
-    }
-    found.sort();
-    found.dedup();
-    Ok(found)
+    Ok(vitals::children(host)?.into_iter().map(|(pid, _)| pid.to_string()).collect())
 }
 
 fn signal(signal: &str, processes: &[String]) -> Result<()> {

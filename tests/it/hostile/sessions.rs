@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use helix_tests::{StdioClient, wait};
+use helix_tests::{StdioClient, vitals, wait};
 use serde_json::{Value, json};
 
-use super::raw::{Raw, resident_kib};
+use super::raw::Raw;
 use crate::crash::{begun, busy_runners, patient};
 use crate::stage::{Stage, imported};
 
@@ -37,7 +37,7 @@ fn a_peer_that_does_not_read_is_bounded() -> Result<()> {
     let uri = format!("helix://artifact/{id}");
     stage.client.request("resources/read", json!({"uri": uri}))?;
     let host = stage.world.host_pid().context("no host")?;
-    let before = resident_kib(host)?;
+    let before = vitals::status(host, "VmRSS")?;
 
     let mut raw = Raw::greeted(&stage.world)?;
     for read in 0..READS {
@@ -47,7 +47,7 @@ fn a_peer_that_does_not_read_is_bounded() -> Result<()> {
         ensure!(raw.stream.read(&mut [0])? == 1, "byte {byte} does not come");
         stage.honest_call()?;
     }
-    let grown = resident_kib(host)?.saturating_sub(before);
+    let grown = vitals::status(host, "VmRSS")?.saturating_sub(before);
     assert!(grown < SHARE_BYTES_MAX / 1024, "{grown} KiB for a peer that does not read");
 
     drop(raw);
@@ -115,7 +115,7 @@ fn requests_that_wait_are_bounded_in_bytes() -> Result<()> {
     stage.world.growth_bytes_max = POOL_BYTES_MAX;
     let run = begun(&mut stage, 999_999)?;
     let host = stage.world.host_pid().context("no host")?;
-    let before = resident_kib(host)?;
+    let before = vitals::status(host, "VmRSS")?;
 
     // One connection: most of what it says stays in its socket.
     let mut greedy = Raw::greeted(&stage.world)?;
@@ -150,7 +150,7 @@ fn requests_that_wait_are_bounded_in_bytes() -> Result<()> {
     let range = over - 4..over + 12;
     assert!(range.contains(&refused), "{refused} of {} were refused", CONNECTIONS * EACH);
     stage.honest_call()?;
-    let grown = resident_kib(host)?.saturating_sub(before);
+    let grown = vitals::status(host, "VmRSS")?.saturating_sub(before);
     assert!(grown < POOL_BYTES_MAX / 1024, "{grown} KiB for requests that wait");
 
     drop(crowd);

@@ -9,7 +9,6 @@ mod random;
 mod work;
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +19,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use self::journal::Journal;
 use self::random::Random;
 use self::work::{Assistant, Expected, Shared, lock};
-use crate::{World, wait, world};
+use crate::{World, vitals, wait, world};
 
 /// Assistants that work at once.
 const ASSISTANTS: u64 = 3;
@@ -290,30 +289,15 @@ fn pause(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }
 
-/// The processes that a host has started.
+/// The processes that a host has started and that live.
 fn children_of(host: u32) -> Result<Vec<u32>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")?.flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-        if stat_of(pid).is_some_and(|(state, parent)| parent == host && state != "Z") {
-            found.push(pid);
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
-/// State and parent.
-fn stat_of(pid: u32) -> Option<(String, u32)> {
-    let stat = fs::read_to_string(PathBuf::from(format!("/proc/{pid}/stat"))).ok()?;
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut fields = fields.split(' ');
-    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+    let children = vitals::children(host)?.into_iter();
+    Ok(children.filter(|(_, state)| state != "Z").map(|(pid, _)| pid).collect())
 }
 
 /// Whether this is still one of ours: a number may be given again.
 fn is_helixmcp(pid: u32) -> bool {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let is_runner = words.split(|byte| *byte == 0).any(|word| word == b"runner");
-    is_runner && stat_of(pid).is_some_and(|(state, _)| state != "Z")
+    is_runner && vitals::state_of(pid).is_some_and(|(state, _)| state != "Z")
 }

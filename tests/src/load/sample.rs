@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{World, wait};
+use crate::{World, vitals, wait};
 
 /// How long the host may take to put everything away once everybody has left.
 const QUIET_WITHIN: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ pub struct Sample {
 
 /// Looks at one host.
 pub struct Sampler {
-    process: PathBuf,
+    host: u32,
     home: PathBuf,
 }
 
@@ -49,21 +49,20 @@ impl Sampler {
     /// # Errors
     /// No host runs.
     pub fn new(world: &World) -> Result<Self> {
-        let pid = world.host_pid().context("no host runs")?;
-        Ok(Self { process: PathBuf::from(format!("/proc/{pid}")), home: world.home() })
+        Ok(Self { host: world.host_pid().context("no host runs")?, home: world.home() })
     }
 
     /// # Errors
     /// The host is gone.
     pub fn look(&self, at: Duration, calls: u64) -> Result<Sample> {
-        let status = fs::read_to_string(self.process.join("status")).context("the host is gone")?;
-        let (runners, zombies) = self.children()?;
+        let children = vitals::children(self.host)?;
+        let zombies = children.iter().filter(|(_, state)| state == "Z").count() as u64;
         Ok(Sample {
             at,
-            rss_kib: line(&status, "VmRSS:").context("no VmRSS")?,
-            threads: line(&status, "Threads:").context("no Threads")?,
-            descriptors: entries(&self.process.join("fd")),
-            runners,
+            rss_kib: vitals::status(self.host, "VmRSS")?,
+            threads: vitals::status(self.host, "Threads")?,
+            descriptors: entries(&PathBuf::from(format!("/proc/{}/fd", self.host))),
+            runners: children.len() as u64 - zombies,
             zombies,
             temporary: entries(&self.home.join("incoming")),
             wal_bytes: fs::metadata(self.home.join("ledger.sqlite-wal")).map_or(0, |found| found.len()),
@@ -83,23 +82,6 @@ impl Sampler {
         });
         last
     }
-
-    /// Children of all of its threads: alive, and ended.
-    fn children(&self) -> Result<(u64, u64)> {
-        let mut found = (0, 0);
-        for task in fs::read_dir(self.process.join("task"))?.flatten() {
-            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            for child in children.split_whitespace() {
-                let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
-                if status.contains("State:\tZ") {
-                    found.1 += 1;
-                } else {
-                    found.0 += 1;
-                }
-            }
-        }
-        Ok(found)
-    }
 }
 
 impl Sample {
@@ -115,11 +97,6 @@ impl Sample {
         over.map(|(what, found, most)| format!("afterwards: {found} {what}, at most {most} expected"))
             .collect()
     }
-}
-
-fn line(status: &str, key: &str) -> Option<u64> {
-    let rest = status.lines().find_map(|line| line.strip_prefix(key))?;
-    rest.split_whitespace().next()?.parse().ok()
 }
 
 fn entries(folder: &Path) -> u64 {
