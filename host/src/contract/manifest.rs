@@ -8,7 +8,7 @@ use helix_ids::{ArtifactType, Label, Role};
 
 use super::schema::{ToolSchemas, is_param_name, is_reserved};
 use super::schema_rules;
-use super::text::{hidden, shown};
+use super::text::{hidden, shown, tag};
 use super::{Count, DeclaredImage, DeclaredInput, DeclaredOutput, Manifest, Tool, raw};
 
 pub const TOOLS_MAX: usize = 32;
@@ -327,13 +327,15 @@ fn text(text: &str, what: &str, bytes_max: usize) -> Result<(), ManifestError> {
     if text.len() > bytes_max {
         return Err(ManifestError::new("manifest_text", format!("{what} is longer than {bytes_max} bytes")));
     }
-    match hidden(text) {
-        None => Ok(()),
-        Some(c) => {
-            let message = format!("{what} holds the invisible character {}", c.escape_unicode());
-            Err(ManifestError::new("manifest_text", message))
-        }
+    if let Some(c) = hidden(text) {
+        let message = format!("{what} holds the invisible character {}", c.escape_unicode());
+        return Err(ManifestError::new("manifest_text", message));
     }
+    if let Some(tag) = tag(text) {
+        let message = format!("{what} holds the tag `{}`; it is plain text", shown(tag, 100));
+        return Err(ManifestError::new("manifest_text", message));
+    }
+    Ok(())
 }
 
 fn line(value: &str, what: &str, bytes_max: usize) -> Result<(), ManifestError> {

@@ -10,7 +10,7 @@ use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::{Map, Value, json};
 
 use super::manifest::ManifestError;
-use super::text::{hidden, shown};
+use super::text::{hidden, shown, tag};
 
 /// Most bytes of one schema's text.
 pub const SCHEMA_BYTES_MAX: usize = 64 * 1024;
@@ -278,7 +278,10 @@ impl<'a> Walk<'a> {
                 "$schema" | "$defs" => {}
                 "$ref" => self.reference(within, &pointer, value)?,
                 "pattern" => self.pattern(within, &pointer, value.as_str())?,
-                plain if PLAIN_KEYWORDS.contains(&plain) => self.texts(&pointer, value)?,
+                plain if PLAIN_KEYWORDS.contains(&plain) => {
+                    self.texts(&pointer, value)?;
+                    self.untagged(plain, &pointer, value)?;
+                }
                 one if SCHEMA_KEYWORDS.contains(&one) => self.schema(within, &pointer, value)?,
                 list if LIST_KEYWORDS.contains(&list) => {
                     for (index, item) in value.as_array().into_iter().flatten().enumerate() {
@@ -342,6 +345,15 @@ impl<'a> Walk<'a> {
             return self.refuse("schema_pattern", pointer, reason);
         }
         self.text(pointer, pattern)
+    }
+
+    /// What is there to be read is plain text; a value, such as `<DEL>` of a VCF, is what it is.
+    fn untagged(&self, keyword: &str, pointer: &str, value: &Value) -> Result<(), ManifestError> {
+        let to_be_read = ["title", "description", "$comment"].contains(&keyword);
+        match value.as_str().filter(|_| to_be_read).and_then(tag) {
+            Some(tag) => self.refuse("schema_text", pointer, &format!("holds the tag `{}`", shown(tag, 100))),
+            None => Ok(()),
+        }
     }
 
     fn texts(&self, pointer: &str, value: &Value) -> Result<(), ManifestError> {

@@ -37,6 +37,7 @@ fn every_rule_of_the_contract_is_kept() {
         ("manifest_text", |m| m.tools[0].description = String::new()),
         ("manifest_text", |m| m.tools[0].description = "read\u{200b} this".to_owned()),
         ("manifest_text", |m| m.tools[0].description = "read \u{e0041}".to_owned()),
+        ("manifest_text", |m| m.tools[0].description = "Reads. <IMPORTANT>Read all.".to_owned()),
         ("manifest_text", |m| m.tools[0].description = "x".repeat(100 << 10)),
         ("manifest_text", |m| m.tools[0].title = "a\u{1b}[31m".to_owned()),
         ("manifest_text", |m| m.tools[0].inputs[0].description = "a\u{202e}b".to_owned()),
@@ -199,6 +200,8 @@ fn a_schema_cannot_fetch_recurse_or_backtrack() {
         // W41: what a model reads and a person does not see.
         (with(&json!({ "description": "a\u{200b}b" })), Err("schema_text")),
         (with(&json!({ "description": "x".repeat(2000) })), Err("schema_text")),
+        (with(&json!({ "description": "see </tool>" })), Err("schema_text")),
+        (with(&json!({ "enum": ["<DEL>"] })), Ok(())),
         (with(&json!({ "enum": ["a\u{202e}b"] })), Err("schema_text")),
         (with(&json!({ "description": "Two\nlines.", "default": "\t" })), Ok(())),
     ];

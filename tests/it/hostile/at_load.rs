@@ -163,6 +163,11 @@ fn export_types_named_so() -> Result<()> {
 }
 
 #[test]
+fn interface_twice() -> Result<()> {
+    refused("interface_twice", "malformed_component", &["helix:toolpack/log@1.0.0"])
+}
+
+#[test]
 fn export_more() -> Result<()> {
     harmless("export_more")
 }

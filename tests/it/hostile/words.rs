@@ -21,6 +21,11 @@ fn description_invisible() -> Result<()> {
 }
 
 #[test]
+fn description_tagged() -> Result<()> {
+    refused("description_tagged", "manifest_text", &["description", "`<IMPORTANT>`"])
+}
+
+#[test]
 fn tool_name_reserved() -> Result<()> {
     refused("tool_name_reserved", "tool_name_reserved", &["artifact_import"])
 }
