@@ -39,8 +39,7 @@ enum Command {
     /// Measure what it costs, each row against something that does the same with less.
     Bench(bench::Arguments),
     /// Stress for minutes or hours, and say what held.
-    #[command(subcommand)]
-    Soak(soak::Soak),
+    Soak(soak::Arguments),
     /// Fetch what demo and tests read, and clients that others wrote, into the user's cache.
     Fetch,
 }
@@ -51,7 +50,7 @@ fn main() -> ExitCode {
         Command::Test { quick } => suites::run(quick),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fetch => fetch::oracle().and_then(|()| fetch::clients()),
-        Command::Soak(what) => soak::run(&what),
+        Command::Soak(arguments) => soak::run(&arguments),
         Command::Toolpacks => build::host().and_then(|binary| build::toolpacks(&binary)),
     };
     match done {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Args;
 use helix_tests::kills::{self, Counts, Plan};
 
-use crate::{build, say};
+use crate::say;
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -24,9 +24,6 @@ pub struct Arguments {
     /// Homes at once
     #[arg(long, default_value_t = 2)]
     workers: u64,
-    /// Take the binary and toolpacks that are there, and build nothing
-    #[arg(long)]
-    no_build: bool,
 }
 
 /// Kills, and says what came of it.
@@ -34,10 +31,6 @@ pub struct Arguments {
 /// # Errors
 /// What did not hold, with the seed and where the home is.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    if !arguments.no_build {
-        let binary = build::host()?;
-        build::toolpacks(&binary)?;
-    }
     let seed = arguments.seed.unwrap_or_else(seed_of_now);
     say::line(&format!("  {} kills, seed {seed}, {} homes at once", arguments.count, arguments.workers));
     let start = Instant::now();

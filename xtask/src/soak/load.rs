@@ -33,9 +33,6 @@ pub struct Arguments {
     /// Calls of the four clients that stay, together
     #[arg(long, default_value_t = 10_000)]
     calls: u64,
-    /// Take what was built before
-    #[arg(long)]
-    no_build: bool,
 }
 
 /// Does it.
@@ -43,10 +40,6 @@ pub struct Arguments {
 /// # Errors
 /// Something grew, a call was answered otherwise than it must be, or a flood held others up.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    if !arguments.no_build {
-        let binary = build::host()?;
-        build::toolpacks(&binary)?;
-    }
     let mut world = load::world()?;
     world.start()?;
     let wanted = Load { clients: arguments.clients, time: Duration::from_secs(60 * arguments.minutes) };

@@ -7,7 +7,7 @@ use clap::Args;
 use helix_tests::{StdioClient, World, load, many_runs};
 use serde_json::{Value, json};
 
-use crate::{build, say};
+use crate::say;
 
 /// Each question is asked so often; the median counts.
 const TIMES: usize = 21;
@@ -27,9 +27,6 @@ pub struct Arguments {
     /// How many of them have an output of their own, with bytes in the store
     #[arg(long, default_value_t = 10_000)]
     own_outputs: u64,
-    /// Take what was built before
-    #[arg(long)]
-    no_build: bool,
 }
 
 /// Does it.
@@ -37,10 +34,6 @@ pub struct Arguments {
 /// # Errors
 /// Something took too long or was wrong.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    if !arguments.no_build {
-        let binary = build::host()?;
-        build::toolpacks(&binary)?;
-    }
     let mut world = load::world()?;
     world.start()?;
     let mut client = world.client()?;
