@@ -71,7 +71,12 @@ pub async fn call(
             None => flight.ended().await,
         }
     };
-    let known = if retry { replay::Known::Nothing } else { replay::look_up(host, &call).await? };
+    let known = if retry {
+        replay::admit_retry(host, &call).await?;
+        replay::Known::Nothing
+    } else {
+        replay::look_up(host, &call).await?
+    };
     let expected = match known {
         replay::Known::Answer(answer) if dry_run => return Ok(Answer::would("would_replay", *answer)),
         replay::Known::Answer(answer) => return Ok(*answer),

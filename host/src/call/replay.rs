@@ -12,6 +12,12 @@ const TRIES_AN_HOUR: u32 = 3;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
+/// Attempts of a run within a day, after which `retry` is refused: each is kept for ever with its
+/// log, and who proves that a run is what it was needs few of them.
+const ATTEMPTS_A_DAY: u32 = 100;
+
+const DAY_MS: i64 = 24 * HOUR_MS;
+
 /// What the ledger says of a run.
 pub enum Known {
     /// A success whose outputs exist, or a failure that follows from the run's identity.
@@ -36,6 +42,25 @@ pub async fn look_up(host: &Arc<Host>, call: &IdentifiedCall) -> Result<Known, C
         return Ok(Known::Expired(end.outputs));
     }
     Ok(Known::Answer(Box::new(Answer { replayed: true, ..Answer::ended(call.run_id(), &end) })))
+}
+
+/// Whether a run may be made once more although it is known.
+///
+/// # Errors
+/// [`CallError::Busy`] with `retried_too_often`.
+pub async fn admit_retry(host: &Arc<Host>, call: &IdentifiedCall) -> Result<(), CallError> {
+    let begun = host.ledger.begun_ago(call.run_id(), ATTEMPTS_A_DAY).await.map_err(CallError::fault)?;
+    let left_ms = begun.map_or(0, |begun_ms| begun_ms + DAY_MS - Ledger::now_ms());
+    match u64::try_from(left_ms) {
+        Ok(retry_after_ms) if retry_after_ms > 0 => Err(CallError::Busy {
+            code: "retried_too_often",
+            message: format!(
+                "this run has {ATTEMPTS_A_DAY} attempts of the last day; without `retry` it is answered"
+            ),
+            retry_after_ms,
+        }),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 async fn refuse_the_fourth(host: &Arc<Host>, call: &IdentifiedCall) -> Result<(), CallError> {

@@ -32,9 +32,9 @@ pub async fn wait_for_run(
     if let Some(flight) = host.runs.flight(run).filter(|flight| flight.project == project) {
         return answer::wait_for(&flight, context, wait).await;
     }
-    let newest = newest_attempt(host, project, run).await?;
-    let state = newest.state;
-    let answer = Answer::ended(run, &End::from(newest));
+    let standing = standing(host, project, run).await?;
+    let state = standing.state;
+    let answer = Answer::ended(run, &End::from(standing));
     Ok(Answer { replayed: state == AttemptState::Succeeded, ..answer })
 }
 
@@ -54,19 +54,15 @@ pub async fn cancel_run(
         let state = if running { AttemptState::Running } else { AttemptState::Queued };
         return Ok(CancelOutcome::Requested(state));
     }
-    let newest = newest_attempt(host, project, run).await?;
-    Ok(CancelOutcome::AlreadyEnded(newest.state))
+    Ok(CancelOutcome::AlreadyEnded(standing(host, project, run).await?.state))
 }
 
 /// The attempt that speaks for a run: the answer if there is one, else the newest.
-async fn newest_attempt(host: &Arc<Host>, project: ProjectId, run: RunId) -> Result<AttemptRow, CallError> {
+async fn standing(host: &Arc<Host>, project: ProjectId, run: RunId) -> Result<AttemptRow, CallError> {
     let unknown = || CallError::BadArguments {
         code: "run_unknown",
         field: "/run_id".to_owned(),
         reason: "no such run in this project; run_list shows what there is".to_owned(),
     };
-    let row = host.ledger.run(project, run).await.map_err(CallError::fault)?.ok_or_else(unknown)?;
-    let success = row.attempts.iter().rposition(|attempt| attempt.state == AttemptState::Succeeded);
-    let chosen = success.unwrap_or(row.attempts.len().saturating_sub(1));
-    row.attempts.into_iter().nth(chosen).ok_or_else(unknown)
+    host.ledger.standing(project, run).await.map_err(CallError::fault)?.ok_or_else(unknown)
 }

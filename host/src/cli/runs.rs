@@ -161,6 +161,9 @@ fn print_record(record: &Value, out: &mut dyn Write) -> anyhow::Result<()> {
         let name = format!("{}[{index}]", text(input, "role"));
         writeln!(out, "{name:<20} {} {}", text(input, "artifact_id"), visible(&text(input, "sample")))?;
     }
+    if let Some(left_out) = record.get("attempts_left_out").and_then(Value::as_u64) {
+        writeln!(out, "\n{left_out} older attempts are left out")?;
+    }
     for attempt in rows_of(record, "attempts") {
         print_attempt(attempt, out)?;
     }

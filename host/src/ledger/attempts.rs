@@ -465,7 +465,8 @@ async fn take_over(
         let mut chain = Chain::find(connection, attempt.run.to_string()).await?;
         let body = bodies::taken_over(attempt.ordinal, &from, owner, takeovers);
         chain.append(connection, Ledger::now_ms(), bodies::TAKEN_OVER, &body).await?;
-        let run = super::runs::load(connection, attempt.run)
+        // The one attempt that is not terminal is the newest.
+        let run = super::runs::load(connection, attempt.run, 1)
             .await?
             .ok_or_else(|| damaged(format!("an attempt without its run {}", attempt.run)))?;
         let mine = run.attempts.iter().find(|row| row.id == attempt).cloned();

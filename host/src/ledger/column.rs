@@ -18,6 +18,14 @@ pub(super) fn maybe_text(row: &SqliteRow, column: &'static str) -> Result<Option
     row.try_get(column).map_err(database(WHAT))
 }
 
+/// The end of a text, read as bytes: what it begins with may be the rest of a character.
+pub(super) fn text_end(row: &SqliteRow, column: &'static str) -> Result<String, LedgerError> {
+    let bytes: Vec<u8> = row.try_get(column).map_err(database(WHAT))?;
+    let begins = |byte: &u8| byte & 0b1100_0000 != 0b1000_0000;
+    let start = bytes.iter().take(4).position(begins).unwrap_or_default();
+    Ok(String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned())
+}
+
 /// A text in the one spelling that its type has.
 pub(super) fn parsed<T: FromStr>(row: &SqliteRow, column: &'static str) -> Result<T, LedgerError> {
     parse(column, &text(row, column)?)

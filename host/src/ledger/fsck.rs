@@ -13,7 +13,7 @@ use super::bodies::{self, End};
 use super::chain::{break_of, event_row};
 use super::column::{maybe_text, parsed, text};
 use super::error::database;
-use super::runs::{Loaded, load_between};
+use super::runs::{Loaded, load_between, log_of};
 use super::{AttemptRow, AttemptState, EventRow, Finding, Ledger, LedgerError, NewAttempt, RunRow};
 
 /// Rows read at once.
@@ -224,31 +224,47 @@ impl Check<'_> {
     async fn runs(&mut self) -> Result<(), LedgerError> {
         let mut after = String::new();
         loop {
-            let ids: Vec<String> =
-                sqlx::query_scalar("SELECT id FROM runs WHERE id > $1 ORDER BY id LIMIT $2")
-                    .bind(&after)
-                    .bind(PAGE_ROWS)
-                    .fetch_all(&mut *self.connection)
-                    .await
-                    .map_err(database("read the runs"))?;
+            let ids = self.page_of_runs(&after).await?;
             let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(()) };
             self.tell("runs", ids.len());
             // A page at a time: queries for each single run were most of what a check took.
             for run in load_between(self.connection, first, last).await? {
-                self.run(run)?;
+                self.run(run).await?;
             }
             after.clone_from(last);
         }
     }
 
+    /// The next runs, at least one: as many as have so many attempts together.
+    async fn page_of_runs(&mut self, after: &str) -> Result<Vec<String>, LedgerError> {
+        let sql =
+            "SELECT r.id, CAST((SELECT COUNT(*) FROM attempts a WHERE a.run = r.id) AS BIGINT) AS attempts
+                   FROM runs r WHERE r.id > $1 ORDER BY r.id LIMIT $2";
+        let rows = sqlx::query(sql)
+            .bind(after)
+            .bind(PAGE_ROWS)
+            .fetch_all(&mut *self.connection)
+            .await
+            .map_err(database("read the runs"))?;
+        let (mut ids, mut attempts) = (Vec::with_capacity(rows.len()), 0);
+        for row in &rows {
+            attempts += super::column::count::<i64>(row, "attempts")?;
+            if attempts > PAGE_ROWS && !ids.is_empty() {
+                break;
+            }
+            ids.push(text(row, "id")?);
+        }
+        Ok(ids)
+    }
+
     /// One run: its identity (I-6), and each attempt against the run's chain (I-7).
-    fn run(&mut self, loaded: Loaded) -> Result<(), LedgerError> {
+    async fn run(&mut self, loaded: Loaded) -> Result<(), LedgerError> {
         let Loaded { id, run, attempts, events } = loaded;
         if id.parse::<RunId>().is_err() {
             self.found("run_identity", format!("{id:?} is no run id"));
             return Ok(());
         }
-        let Some(row) = self.readable(run)? else { return Ok(()) };
+        let Some(mut row) = self.readable(run)? else { return Ok(()) };
         if let Some(what) = identity_break(&row.run) {
             self.found("run_identity", what);
         }
@@ -264,12 +280,19 @@ impl Check<'_> {
         for what in disagreements(&row, &events) {
             self.found("run_and_chain_disagree", format!("{id}: {what}"));
         }
-        for (attempt, end) in row.attempts.iter().zip(&attempts) {
+        for (attempt, end) in row.attempts.iter_mut().zip(&attempts) {
             let cancelled_by = maybe_text(end, "cancelled_by")?;
+            // One long log at a time: those of a whole page would take hundreds of megabytes.
+            if super::column::count::<u8>(end, "log_is_long")? == 1 {
+                let log = log_of(self.connection, attempt.id).await;
+                let Some(log) = self.readable(log)? else { return Ok(()) };
+                attempt.used.log = log;
+            }
             if let Some(what) = attempt_break(attempt, &events, cancelled_by.as_deref()) {
                 let ordinal = attempt.id.ordinal;
                 self.found("attempt_and_chain_disagree", format!("{id} attempt {ordinal}: {what}"));
             }
+            attempt.used.log = String::new();
         }
         Ok(())
     }

@@ -35,6 +35,7 @@ pub use rows::{
     ArtifactRow, AttemptId, AttemptRow, EventRow, Failure, Finding, Millis, NewArtifact, NewAttempt,
     NewDenial, NewEvent, NewRun, Outcome, OutputRow, Owner, RunInput, RunRow, RunSummary, Seal, Used,
 };
+pub use runs::ATTEMPTS_READ_MAX;
 pub use state::AttemptState;
 
 use error::database;

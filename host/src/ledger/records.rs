@@ -103,15 +103,21 @@ impl Ledger {
         .await
     }
 
-    /// A run's chain (`run_…`) or a project's (`proj_…`), oldest first.
+    /// The newest events of a run's chain (`run_…`) or a project's (`proj_…`), oldest first. They
+    /// are numbered from 0, so the first one's number is how many are left out.
     ///
     /// # Errors
     /// [`LedgerError::Database`], [`LedgerError::Damaged`].
-    pub async fn events(&self, chain: &str) -> Result<Vec<EventRow>, LedgerError> {
+    pub async fn events(&self, chain: &str, newest: u32) -> Result<Vec<EventRow>, LedgerError> {
         let sql = "SELECT chain, seq, at_ms, kind, prev, text, digest FROM events
-                   WHERE chain = $1 ORDER BY seq";
-        let rows =
-            sqlx::query(sql).bind(chain).fetch_all(self.reads()).await.map_err(database("read a chain"))?;
+                   WHERE chain = $1 AND seq > (SELECT MAX(n.seq) FROM events n WHERE n.chain = $1) - $2
+                   ORDER BY seq";
+        let rows = sqlx::query(sql)
+            .bind(chain)
+            .bind(i64::from(newest))
+            .fetch_all(self.reads())
+            .await
+            .map_err(database("read a chain"))?;
         rows.iter().map(event_row).collect()
     }
 }

@@ -165,7 +165,7 @@ pub struct AttemptRow {
     pub outputs: Vec<(Role, OutputKey, ArtifactRow)>,
 }
 
-/// A run with everything that is known of it; attempts oldest first.
+/// A run with what is known of it; attempts oldest first, of many the newest alone.
 #[derive(Clone, Debug)]
 pub struct RunRow {
     pub run: NewRun,

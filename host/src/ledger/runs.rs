@@ -7,12 +7,19 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
 use super::artifacts::artifact_row;
-use super::column::{count, maybe_millis, maybe_parsed, maybe_text, millis, parsed, text};
+use super::column::{count, maybe_millis, maybe_parsed, maybe_text, millis, parsed, text, text_end};
 use super::error::database;
 use super::{
     ArtifactRow, AttemptId, AttemptRow, AttemptState, Failure, Ledger, LedgerError, Millis, NewRun, RunInput,
     RunRow, RunSummary, Used,
 };
+
+/// Most attempts of a run that are read for a caller, the newest. What a caller may make of a run is
+/// bounded by the minute alone, so what one read gives may not be all of it (invariant I-9).
+pub const ATTEMPTS_READ_MAX: u32 = 20;
+
+/// How much of each log is read with a run, its end: a little more than any record shows of it.
+const LOG_READ_BYTES: u32 = 4 * 1024 + 16;
 
 macro_rules! attempt_columns {
     ($plan:literal, $result:literal, $summary:literal, $log:literal) => {
@@ -33,40 +40,56 @@ macro_rules! attempt_columns {
     };
 }
 
-/// A row for each output, or one; the long texts stand in the first row only.
-const ANSWER: &str = concat!(
-    "SELECT ",
-    attempt_columns!(
-        "CASE WHEN u.place > 0 THEN '' ELSE a.plan END",
-        "CASE WHEN u.place > 0 THEN '' ELSE a.result END",
-        "CASE WHEN u.place > 0 THEN '' ELSE a.summary END",
-        "''"
-    ),
-    ", u.role, u.output_key, u.label, f.id, f.project, f.digest, f.type, o.size_bytes,
-       f.created_ms AS artifact_ms, f.created_by
-     FROM attempts a
-     LEFT JOIN outputs u ON u.run = a.run AND u.attempt = a.ordinal
-     LEFT JOIN artifacts f ON f.id = u.artifact
-     LEFT JOIN objects o ON o.digest = f.digest
-     WHERE a.run = $1 AND a.ordinal = (
-         SELECT n.ordinal FROM attempts n JOIN runs r ON r.id = n.run
-         WHERE n.run = $1 AND r.digest = $2
-           AND (n.state = 'succeeded' OR (n.state = 'failed' AND n.failure_is_answer = 1))
-         ORDER BY n.state = 'succeeded' DESC, n.ordinal DESC LIMIT 1)
-     ORDER BY u.place"
+/// One attempt without its log: a row for each output, or one; the long texts stand in the first
+/// row only.
+macro_rules! select_one {
+    ($which:literal) => {
+        concat!(
+            "SELECT ",
+            attempt_columns!(
+                "CASE WHEN u.place > 0 THEN '' ELSE a.plan END",
+                "CASE WHEN u.place > 0 THEN '' ELSE a.result END",
+                "CASE WHEN u.place > 0 THEN '' ELSE a.summary END",
+                "''"
+            ),
+            ", u.role, u.output_key, u.label, f.id, f.project, f.digest, f.type, o.size_bytes,
+               f.created_ms AS artifact_ms, f.created_by
+             FROM attempts a
+             LEFT JOIN outputs u ON u.run = a.run AND u.attempt = a.ordinal
+             LEFT JOIN artifacts f ON f.id = u.artifact
+             LEFT JOIN objects o ON o.digest = f.digest
+             WHERE a.run = $1 AND a.ordinal = (
+                 SELECT n.ordinal FROM attempts n JOIN runs r ON r.id = n.run
+                 WHERE n.run = $1 AND ",
+            $which,
+            " ORDER BY n.state = 'succeeded' DESC, n.ordinal DESC LIMIT 1)
+             ORDER BY u.place"
+        )
+    };
+}
+
+const ANSWER: &str = select_one!(
+    "r.digest = $2 AND (n.state = 'succeeded' OR (n.state = 'failed' AND n.failure_is_answer = 1))"
 );
 
+const STANDING: &str = select_one!("r.project = $2");
+
+/// The ordinals of a run are counted one by one, so the newest are those from a number on. Of a log
+/// the end, in bytes: a text would end at a NUL that a guest wrote.
 const ATTEMPTS: &str = concat!(
-    "SELECT ",
-    attempt_columns!("a.plan", "a.result", "a.summary", "a.log"),
-    " FROM attempts a WHERE a.run = $1 ORDER BY a.ordinal"
+    "SELECT substr(CAST(a.log AS BLOB), -$3) AS log_end, ",
+    attempt_columns!("a.plan", "a.result", "a.summary", "''"),
+    " FROM attempts a
+     WHERE a.run = $1 AND a.ordinal > (SELECT MAX(n.ordinal) FROM attempts n WHERE n.run = $1) - $2
+     ORDER BY a.ordinal"
 );
 
 /// Outputs with the label under which the attempt made each.
 const OUTPUTS: &str = "SELECT u.attempt, u.role, u.output_key, u.label, f.id, f.project, f.digest, f.type,
          o.size_bytes, f.created_ms AS artifact_ms, f.created_by
      FROM outputs u JOIN artifacts f ON f.id = u.artifact JOIN objects o ON o.digest = f.digest
-     WHERE u.run = $1 ORDER BY u.attempt, u.place";
+     WHERE u.run = $1 AND u.attempt > (SELECT MAX(n.ordinal) FROM attempts n WHERE n.run = $1) - $2
+     ORDER BY u.attempt, u.place";
 
 /// A line of a list: a run with its newest attempt.
 macro_rules! select_summary {
@@ -85,28 +108,39 @@ macro_rules! select_summary {
 }
 
 impl Ledger {
-    /// Everything of a run; `None` outside its project.
+    /// A run with its newest attempts, [`ATTEMPTS_READ_MAX`] of them, and the end of each log;
+    /// `None` outside its project.
     ///
     /// # Errors
     /// [`LedgerError::Database`], [`LedgerError::Damaged`].
     pub async fn run(&self, project: ProjectId, id: RunId) -> Result<Option<RunRow>, LedgerError> {
         // One transaction, so that what is read of one run is of one moment.
         let mut reading = self.reads().begin().await.map_err(database("read a run"))?;
-        let run = load(&mut reading, id).await?;
+        let run = load(&mut reading, id, ATTEMPTS_READ_MAX).await?;
         Ok(run.filter(|row| row.run.project == project))
     }
 
-    /// The attempt that answers this run, if one does: the newest success, else the newest
-    /// failure that is an answer. The hot path of a replay: one indexed read. The log, which may be
-    /// long and which no answer shows, is left out; [`Self::run`] has it.
+    /// What a run is, without what came of it; `None` outside its project.
     ///
     /// # Errors
     /// [`LedgerError::Database`], [`LedgerError::Damaged`].
-    pub async fn answer(&self, id: RunId, digest: Digest) -> Result<Option<AttemptRow>, LedgerError> {
-        let rows = self
-            .quick(ANSWER, &[id.to_string(), digest.to_string()])
-            .await
-            .map_err(database("look for an answer"))?;
+    pub async fn identified(&self, project: ProjectId, id: RunId) -> Result<Option<NewRun>, LedgerError> {
+        let mut reading = self.reads().begin().await.map_err(database("read a run"))?;
+        let found = load_identified(&mut reading, id).await?;
+        Ok(found.map(|(run, _created)| run).filter(|run| run.project == project))
+    }
+
+    /// The attempt that speaks for a run, without its log: the newest success, else the newest;
+    /// `None` outside the run's project.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Damaged`].
+    pub async fn standing(&self, project: ProjectId, id: RunId) -> Result<Option<AttemptRow>, LedgerError> {
+        self.one(STANDING, &[id.to_string(), project.to_string()]).await
+    }
+
+    async fn one(&self, sql: &'static str, texts: &[String]) -> Result<Option<AttemptRow>, LedgerError> {
+        let rows = self.quick(sql, texts).await.map_err(database("look for an attempt"))?;
         let Some(first) = rows.first() else { return Ok(None) };
         let mut attempt = attempt_row(first)?;
         for row in &rows {
@@ -116,6 +150,16 @@ impl Ledger {
             }
         }
         Ok(Some(attempt))
+    }
+
+    /// The attempt that answers this run, if one does: the newest success, else the newest
+    /// failure that is an answer. The hot path of a replay: one indexed read. The log, which may be
+    /// long and which no answer shows, is left out; [`Self::run`] has it.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], [`LedgerError::Damaged`].
+    pub async fn answer(&self, id: RunId, digest: Digest) -> Result<Option<AttemptRow>, LedgerError> {
+        self.one(ANSWER, &[id.to_string(), digest.to_string()]).await
     }
 
     /// Newest first, each with its newest attempt; `before` is the last id of the page before.
@@ -154,6 +198,21 @@ impl Ledger {
         rows.iter().map(summary).collect()
     }
 
+    /// When the attempt began that is the `count`-th from the newest, if there are so many.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn begun_ago(&self, id: RunId, count: u32) -> Result<Option<Millis>, LedgerError> {
+        let sql = "SELECT created_ms FROM attempts WHERE run = $1 ORDER BY ordinal DESC LIMIT 1 OFFSET $2";
+        let row = sqlx::query(sql)
+            .bind(id.to_string())
+            .bind(i64::from(count.saturating_sub(1)))
+            .fetch_optional(self.reads())
+            .await
+            .map_err(database("look for an older attempt"))?;
+        row.map(|row| millis(&row, "created_ms")).transpose()
+    }
+
     /// Ends of class `limit` or `fault` of this run since `since_ms`: how often it was tried.
     ///
     /// # Errors
@@ -172,11 +231,11 @@ impl Ledger {
     }
 }
 
-/// A run with its inputs, attempts and outputs.
-pub(super) async fn load(
+/// What a run is, and when it was first seen.
+async fn load_identified(
     connection: &mut SqliteConnection,
     id: RunId,
-) -> Result<Option<RunRow>, LedgerError> {
+) -> Result<Option<(NewRun, Millis)>, LedgerError> {
     let row = sqlx::query("SELECT * FROM runs WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(&mut *connection)
@@ -189,17 +248,40 @@ pub(super) async fn load(
             .fetch_all(&mut *connection)
             .await
             .map_err(database("read a run's inputs"))?;
-    let attempts = sqlx::query(ATTEMPTS)
+    let inputs = inputs.iter().map(run_input).collect::<Result<_, _>>()?;
+    Ok(Some((run_of(&row, inputs)?, millis(&row, "created_ms")?)))
+}
+
+/// A run with its inputs and its newest attempts, with the end of each log and all outputs.
+pub(super) async fn load(
+    connection: &mut SqliteConnection,
+    id: RunId,
+    newest: u32,
+) -> Result<Option<RunRow>, LedgerError> {
+    let Some((run, created_ms)) = load_identified(connection, id).await? else { return Ok(None) };
+    let rows = sqlx::query(ATTEMPTS)
         .bind(id.to_string())
+        .bind(i64::from(newest))
+        .bind(i64::from(LOG_READ_BYTES))
         .fetch_all(&mut *connection)
         .await
         .map_err(database("read a run's attempts"))?;
     let outputs = sqlx::query(OUTPUTS)
         .bind(id.to_string())
+        .bind(i64::from(newest))
         .fetch_all(&mut *connection)
         .await
         .map_err(database("read a run's outputs"))?;
-    assemble(&row, &inputs, &attempts, &outputs).map(Some)
+    let mut attempts = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let mut attempt = attempt_row(row)?;
+        attempt.used.log = text_end(row, "log_end")?;
+        attempts.push(attempt);
+    }
+    for output in &outputs {
+        put_output(&mut attempts, output)?;
+    }
+    Ok(Some(RunRow { run, created_ms, attempts }))
 }
 
 fn assemble(
@@ -217,7 +299,8 @@ fn assemble(
 }
 
 /// The runs whose ids lie from one text to another, each with its id and its events: five
-/// queries, however many runs. A row that does not parse is that run's error alone.
+/// queries, however many runs. A row that does not parse is that run's error alone. Logs of more
+/// than 4 KiB are left out; [`log_of`] has them.
 pub(super) async fn load_between(
     connection: &mut SqliteConnection,
     first: &str,
@@ -227,8 +310,13 @@ pub(super) async fn load_between(
     const INPUTS: &str = "SELECT run, role, position, sample, artifact FROM inputs
                           WHERE run >= $1 AND run <= $2 ORDER BY run, place";
     const ATTEMPTS: &str = concat!(
-        "SELECT a.cancelled_by, ",
-        attempt_columns!("a.plan", "a.result", "a.summary", "a.log"),
+        "SELECT a.cancelled_by, octet_length(a.log) > 4096 AS log_is_long, ",
+        attempt_columns!(
+            "a.plan",
+            "a.result",
+            "a.summary",
+            "CASE WHEN octet_length(a.log) > 4096 THEN '' ELSE a.log END"
+        ),
         " FROM attempts a WHERE a.run >= $1 AND a.run <= $2 ORDER BY a.run, a.ordinal"
     );
     const OUTPUTS: &str = "SELECT u.run, u.attempt, u.role, u.output_key, u.label, f.id, f.project, f.digest,
@@ -252,6 +340,20 @@ pub(super) async fn load_between(
         loaded.push(Loaded { id, run, attempts, events });
     }
     Ok(loaded)
+}
+
+/// The whole log of an attempt.
+pub(super) async fn log_of(
+    connection: &mut SqliteConnection,
+    attempt: AttemptId,
+) -> Result<String, LedgerError> {
+    let row = sqlx::query("SELECT log FROM attempts WHERE run = $1 AND ordinal = $2")
+        .bind(attempt.run.to_string())
+        .bind(i64::from(attempt.ordinal))
+        .fetch_one(connection)
+        .await
+        .map_err(database("read a log"))?;
+    text(&row, "log")
 }
 
 /// One of many runs.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::difference::{DIFFERENCES_MAX, Difference, differences};
-use super::find::find_run;
+use super::find::find_identified;
 use crate::call::{CallError, Context, Host};
 use crate::ledger::{LedgerError, NewRun};
 
@@ -70,12 +70,12 @@ pub async fn run_explain(
     args: RunExplainArgs,
 ) -> Result<RunExplainResult, CallError> {
     let project = host.project(context, args.project_id.as_deref()).await?;
-    let a = find_run(host, &project, "/a", &args.a).await?;
+    let a = find_identified(host, &project, "/a", &args.a).await?;
     match args.b {
-        None => explain_one(&a.run).map_err(CallError::fault),
+        None => explain_one(&a).map_err(CallError::fault),
         Some(b) => {
-            let b = find_run(host, &project, "/b", &b).await?;
-            explain_two(&a.run, &b.run).map_err(CallError::fault)
+            let b = find_identified(host, &project, "/b", &b).await?;
+            explain_two(&a, &b).map_err(CallError::fault)
         }
     }
 }

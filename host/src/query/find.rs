@@ -6,7 +6,7 @@ use helix_ids::text::escaped_line;
 use helix_ids::{ArtifactId, RunId};
 
 use crate::call::{CallError, Host};
-use crate::ledger::{ArtifactRow, RunRow};
+use crate::ledger::{ArtifactRow, NewRun, RunRow};
 use crate::policy::Project;
 
 /// How much of a caller's own words an answer repeats.
@@ -57,6 +57,21 @@ pub async fn find_run(
     let run = parse_run_id(field, id)?;
     let row = host.ledger.run(project.id, run).await.map_err(CallError::fault)?;
     row.ok_or_else(|| run_unknown(field, id))
+}
+
+/// What a run of this project is, without what came of it.
+///
+/// # Errors
+/// As [`find_run`].
+pub async fn find_identified(
+    host: &Arc<Host>,
+    project: &Project,
+    field: &str,
+    id: &str,
+) -> Result<NewRun, CallError> {
+    let run = parse_run_id(field, id)?;
+    let found = host.ledger.identified(project.id, run).await.map_err(CallError::fault)?;
+    found.ok_or_else(|| run_unknown(field, id))
 }
 
 /// # Errors

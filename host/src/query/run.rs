@@ -27,7 +27,7 @@ const MESSAGE_BYTES_MAX: usize = 2 * 1024;
 const SUMMARY_BYTES_MAX: usize = 4 * 1024;
 
 /// Most events of one record, the newest; an attempt writes a handful.
-const EVENTS_MAX: usize = 200;
+const EVENTS_MAX: u32 = 200;
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -54,8 +54,11 @@ pub struct RunGetResult {
     pub created_at: String,
     pub identity: RunOrigin,
     pub inputs: Vec<RunInputInfo>,
-    /// Oldest first.
+    /// The newest 20, oldest first.
     pub attempts: Vec<AttemptInfo>,
+    /// Older attempts that were left out.
+    #[serde(default, skip_serializing_if = "is_none_out")]
+    pub attempts_left_out: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<Vec<EventInfo>>,
     /// Older events that were left out.
@@ -166,7 +169,11 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// Everything that is recorded of a run.
+fn is_none_out(count: &u32) -> bool {
+    *count == 0
+}
+
+/// What is recorded of a run: of many attempts and events the newest.
 ///
 /// # Errors
 /// `run_unknown`, the same for foreign and unknown ids.
@@ -178,7 +185,7 @@ pub async fn run_get(
     let project = host.project(context, args.project_id.as_deref()).await?;
     let row = find_run(host, &project, "/run_id", &args.run_id).await?;
     let chain = if args.events {
-        Some(host.ledger.events(&row.run.id.to_string()).await.map_err(CallError::fault)?)
+        Some(host.ledger.events(&row.run.id.to_string(), EVENTS_MAX).await.map_err(CallError::fault)?)
     } else {
         None
     };
@@ -187,7 +194,6 @@ pub async fn run_get(
 
 fn record(row: &RunRow, chain: Option<&[EventRow]>) -> Result<RunGetResult, CallError> {
     let run = &row.run;
-    let left_out = chain.map_or(0, |chain| chain.len().saturating_sub(EVENTS_MAX));
     Ok(RunGetResult {
         run_id: run.id.to_string(),
         project_id: run.project.to_string(),
@@ -208,8 +214,9 @@ fn record(row: &RunRow, chain: Option<&[EventRow]>) -> Result<RunGetResult, Call
             })
             .collect(),
         attempts: row.attempts.iter().map(AttemptInfo::from).collect(),
-        events: chain.map(|chain| chain.iter().skip(left_out).map(EventInfo::from).collect()),
-        events_left_out: left_out as u64,
+        attempts_left_out: row.attempts.first().map_or(0, |first| first.id.ordinal.saturating_sub(1)),
+        events: chain.map(|chain| chain.iter().map(EventInfo::from).collect()),
+        events_left_out: chain.and_then(<[_]>::first).map_or(0, |first| first.seq),
     })
 }
 
@@ -288,8 +295,8 @@ pub async fn run_list(
         None => None,
         Some(text) => {
             let id = text.parse::<RunId>().map_err(|_malformed| cursor_unknown())?;
-            let known = host.ledger.run(project.id, id).await.map_err(CallError::fault)?;
-            Some(known.ok_or_else(cursor_unknown)?.run.id)
+            let known = host.ledger.identified(project.id, id).await.map_err(CallError::fault)?;
+            Some(known.ok_or_else(cursor_unknown)?.id)
         }
     };
     let mut rows = host

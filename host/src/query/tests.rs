@@ -65,7 +65,7 @@ impl Place {
     /// Kinds of the events of project `mine`, oldest first.
     async fn events(&self) -> Vec<String> {
         let chain = identity::project_id(&"mine".parse().unwrap()).to_string();
-        self.host.ledger.events(&chain).await.unwrap().into_iter().map(|event| event.kind).collect()
+        self.host.ledger.events(&chain, u32::MAX).await.unwrap().into_iter().map(|event| event.kind).collect()
     }
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use helix_tests::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::attack::staged;
 use super::raw::Raw;
 use crate::crash::busy_runners;
 use crate::guests;
@@ -89,6 +90,66 @@ fn replays_are_counted_too() -> Result<()> {
     other.close()?;
     stage.client.close()?;
     stage.world.finish()
+}
+
+/// A run that logs all it may, made again and again: it is refused in the end, and whoever reads
+/// it gets its newest attempts, in memory that does not grow with their number.
+#[test]
+fn retries_are_bounded_and_a_run_of_many_attempts_is_read_cheaply() -> Result<()> {
+    const READERS: usize = 8;
+    let mut stage = staged("huge_log")?;
+    let mut tried = |tool: &str, arguments: Value, times: u32| -> Result<String> {
+        let first = stage.client.call(tool, arguments.clone())?;
+        let mut again = arguments;
+        again["retry"] = json!(true);
+        for attempt in 1..times {
+            let reply = stage.client.call(tool, again.clone())?;
+            let is_same = !reply.is_error && reply.run_id() == first.run_id();
+            ensure!(is_same, "attempt {attempt}: {}", reply.structured);
+        }
+        Ok(first.run_id().to_owned())
+    };
+    tried("echo", json!({"text": "again"}), 100)?;
+    // A megabyte of log each time.
+    let run = tried("attack", json!({}), 30)?;
+    let refused = stage.client.call("echo", json!({"text": "again", "retry": true}))?;
+    assert_eq!(failure(&refused), "busy/retried_too_often", "{}", refused.structured);
+    assert!(
+        refused.structured["failure"]["retry_after_ms"].as_u64() > Some(60_000),
+        "{}",
+        refused.structured
+    );
+    assert!(stage.client.call("echo", json!({"text": "again"}))?.replayed(), "it is no longer answered");
+
+    // From here on: what the reads cost.
+    stage.world.look()?;
+    stage.world.growth_bytes_max = 32 << 20;
+    let mut readers: Vec<Raw> = (0..READERS).map(|_| Raw::greeted(&stage.world)).collect::<Result<_>>()?;
+    for reader in &mut readers {
+        reader.call(json!("get"), "run_get", json!({"run_id": run, "events": true}))?;
+        reader.call(json!("explain"), "run_explain", json!({"a": run, "b": run}))?;
+        reader.call(json!("wait"), "run_wait", json!({"run_id": run}))?;
+    }
+    for reader in &mut readers {
+        for _answer in 0..3 {
+            let answer = reader.hear()?;
+            let got = &answer["result"]["structuredContent"];
+            match answer["id"].as_str() {
+                Some("get") => {
+                    let attempts = got["attempts"].as_array().context("no attempts")?;
+                    let ordinals: Vec<_> =
+                        attempts.iter().filter_map(|row| row["ordinal"].as_u64()).collect();
+                    assert_eq!(ordinals, (11..=30).collect::<Vec<_>>());
+                    assert_eq!(got["attempts_left_out"], 10, "{answer}");
+                    assert_eq!(attempts[0]["log_tail"].as_str().map(str::len), Some(4096));
+                }
+                Some("explain") => assert!(got["summary"].is_string(), "{answer}"),
+                _ => assert_eq!(got["status"], "succeeded", "{answer}"),
+            }
+        }
+    }
+    drop(readers);
+    stage.finish()
 }
 
 /// A caller that is denied again and again fills no disk: the ledger keeps the first of them, and

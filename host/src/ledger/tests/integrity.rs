@@ -35,6 +35,10 @@ async fn an_edit_of_the_file_shows() {
         ("UPDATE events SET seq = 9 - seq WHERE chain LIKE 'run_%'", "chain_broken"),
         ("UPDATE attempts SET result = '[]' WHERE state = 'succeeded'", "attempt_and_chain_disagree"),
         ("UPDATE attempts SET log = 'x' WHERE state = 'failed'", "attempt_and_chain_disagree"),
+        (
+            "UPDATE attempts SET log = hex(zeroblob(9000)) WHERE state = 'failed'",
+            "attempt_and_chain_disagree",
+        ),
         ("UPDATE attempts SET cancelled_by = 'x' WHERE state = 'cancelled'", "attempt_and_chain_disagree"),
         ("UPDATE attempts SET ended_ms = 1 WHERE state = 'failed'", "attempt_and_chain_disagree"),
         ("UPDATE attempts SET caller = 'x' WHERE state = 'queued'", "attempt_and_chain_disagree"),

@@ -1,7 +1,7 @@
 //! What is read, and that a project sees only its own.
 
 use super::*;
-use crate::ledger::{AttemptState, LedgerError, NewDenial};
+use crate::ledger::{ATTEMPTS_READ_MAX, AttemptState, LedgerError, NewDenial};
 
 #[tokio::test]
 async fn a_run_is_answered_by_its_newest_success_else_by_a_failure_that_is_an_answer() {
@@ -56,6 +56,43 @@ async fn a_run_reads_back_as_it_was_written() {
         world.ledger.store_bytes(world.project).await.unwrap(),
         "reads".len() as u64 + "out".len() as u64
     );
+}
+
+/// However often a run was tried and whatever it logged, a read of it is of the newest alone.
+#[tokio::test]
+async fn i9_of_many_attempts_the_newest_are_read_with_the_ends_of_their_logs() {
+    let world = World::new().await;
+    let run = world.run(1);
+    let log = format!("{}\0ä{}", "x".repeat(100_000), "ö".repeat(2_050));
+    for attempt in 0..ATTEMPTS_READ_MAX + 5 {
+        let outcome =
+            if attempt == 1 { world.success("the answer") } else { Outcome::Failed(failure("limit", false)) };
+        let used = Used { log: log.clone(), ..used() };
+        world.ledger.record(&run, &world.attempt(), &used, &outcome).await.unwrap();
+    }
+    let row = world.ledger.run(world.project, run.id).await.unwrap().unwrap();
+    let ordinals: Vec<u32> = row.attempts.iter().map(|attempt| attempt.id.ordinal).collect();
+    assert_eq!(ordinals, (6..=ATTEMPTS_READ_MAX + 5).collect::<Vec<_>>());
+    for attempt in &row.attempts {
+        let end = attempt.used.log.as_str();
+        assert!(log.ends_with(end) && (4_096..4_200).contains(&end.len()), "{} bytes", end.len());
+    }
+
+    // What speaks for it is found however old it is, and no log is read for it.
+    let standing = world.ledger.standing(world.project, run.id).await.unwrap().unwrap();
+    assert_eq!((standing.id.ordinal, standing.state), (2, AttemptState::Succeeded));
+    assert_eq!((standing.outputs.len(), standing.used.log.as_str()), (1, ""));
+    let elsewhere = identity::project_id(&"other".parse().unwrap());
+    assert!(world.ledger.standing(elsewhere, run.id).await.unwrap().is_none());
+    assert!(world.ledger.identified(elsewhere, run.id).await.unwrap().is_none());
+    assert_eq!(world.ledger.identified(world.project, run.id).await.unwrap(), Some(run.clone()));
+
+    let events = world.ledger.events(&run.id.to_string(), 7).await.unwrap();
+    assert_eq!((events.len(), events[0].seq), (7, 3 * u64::from(ATTEMPTS_READ_MAX + 5) + 1 - 7));
+    let oldest = world.ledger.begun_ago(run.id, ATTEMPTS_READ_MAX + 5).await.unwrap();
+    assert!(oldest.is_some_and(|begun_ms| begun_ms > 0));
+    assert_eq!(world.ledger.begun_ago(run.id, ATTEMPTS_READ_MAX + 6).await.unwrap(), None);
+    assert_eq!(world.found().await, Vec::<&str>::new(), "a long log is held to its digest");
 }
 
 #[tokio::test]
@@ -141,7 +178,7 @@ async fn seals_labels_manifests_and_denials_are_kept() {
     let first = world.ledger.deny(denial.clone()).await.unwrap();
     let unknown = NewDenial { project: Some(identity::project_id(&"other".parse().unwrap())), ..denial };
     assert_ne!(world.ledger.deny(unknown).await.unwrap(), first);
-    let events = world.ledger.events(&world.project.to_string()).await.unwrap();
+    let events = world.ledger.events(&world.project.to_string(), u32::MAX).await.unwrap();
     assert_eq!(events.iter().filter(|event| event.kind == "denied").count(), 1);
     assert!(events.last().unwrap().text.len() < 4096);
     assert_eq!(world.found().await, Vec::<&str>::new());

@@ -132,7 +132,7 @@ async fn a_short_run_is_recorded_as_a_long_one() {
 
     let mut kinds = Vec::new();
     for attempt in [long, short] {
-        let events = world.ledger.events(&attempt.run.to_string()).await.unwrap();
+        let events = world.ledger.events(&attempt.run.to_string(), u32::MAX).await.unwrap();
         kinds.push(events.into_iter().map(|event| event.kind).collect::<Vec<_>>());
     }
     assert_eq!(kinds[0], ["run_identified", "attempt_queued", "attempt_running", "attempt_succeeded"]);

@@ -107,7 +107,7 @@ async fn a_writer_waits_for_another_process() {
     assert!(world.ledger.run(world.project, world.run(1).id).await.unwrap().is_none());
     sqlx::query("COMMIT").execute(&mut other).await.unwrap();
     assert_eq!(writing.await.unwrap().unwrap().ordinal, 1);
-    assert_eq!(world.ledger.events(&world.run(1).id.to_string()).await.unwrap().len(), 2);
+    assert_eq!(world.ledger.events(&world.run(1).id.to_string(), u32::MAX).await.unwrap().len(), 2);
 }
 
 /// An end that could not be written leaves its attempt open; whoever carries the run next closes
