@@ -31,6 +31,9 @@ pub use crate::run::Progress;
 /// behind one.
 const SHORT_RUNNERS: usize = 4;
 
+/// Reads of whole artifacts at once, over all connections: also those of connections that are gone.
+const READS_AT_ONCE: usize = 8;
+
 /// When a caller whose queue is full may come again.
 const RETRY_FULL_QUEUE_MS: u64 = 5_000;
 
@@ -59,6 +62,8 @@ pub struct Host {
     pub runs: Runs,
     /// Who may ask a runner for something short: a plan, the head of a file.
     pub short: Turns,
+    /// Who may read a whole artifact: each such read holds some megabytes.
+    pub reading: Turns,
     pub imports: Imports,
     policy: PolicyFile,
     /// One load at a time, so that no older policy is loaded last.
@@ -147,6 +152,7 @@ impl Host {
             catalog: Arc::new(Catalog::new(settings.home.join("toolpacks"))),
             runs: Runs::new(at_once),
             short: Turns::new(short_at_once()),
+            reading: Turns::new(READS_AT_ONCE),
             imports: Imports::default(),
             policy,
             loading: Mutex::default(),
@@ -321,6 +327,12 @@ impl Host {
     pub async fn short_turn(&self, context: &Context) -> Turn {
         let Caller { connection, .. } = context.caller;
         self.short.take(&context.caller.name(), connection, u64::MAX).await
+    }
+
+    /// Waits for its turn to read a whole artifact, other connections' in between.
+    pub async fn reading_turn(&self, context: &Context) -> Turn {
+        let Caller { connection, .. } = context.caller;
+        self.reading.take(&context.caller.name(), connection, u64::MAX).await
     }
 
     /// What a run may touch.

@@ -20,6 +20,7 @@ use super::admin::{self, Control};
 use super::answer::{self, Surroundings};
 use super::host_tools::{self, HostResult};
 use super::session::Session;
+use super::transport::Place;
 use super::{instructions, progress, resources, tools};
 use crate::call::{self, Answer, CallError, Caller, Context, Host, Progress};
 
@@ -59,16 +60,19 @@ impl Server {
         }
     }
 
-    /// Calls the tool in a task of its own, so that a panic is one failed call.
+    /// Calls the tool in a task of its own, so that a panic is one failed call. The task holds the
+    /// request's place until it has ended, whoever still waits for it.
     async fn called(
         &self,
         name: String,
         arguments: Map<String, Value>,
         context: Context,
+        place: Option<Arc<Place>>,
     ) -> Result<Called, CallError> {
         self.host.admit_request(&context)?;
         let host = Arc::clone(&self.host);
         let task = tokio::spawn(async move {
+            let _place = place;
             match host_tools::find(&name) {
                 Some(tool) => tool.call(host, context, arguments).await.map(Called::Host),
                 None => call::call(&host, &context, &name, arguments)
@@ -95,7 +99,8 @@ impl Server {
         let project = arguments.get("project_id").and_then(Value::as_str).map(str::to_owned);
         let context = self.context(&request, sender);
         let quiet = Context { progress: None, ..context.clone() };
-        let called = self.called(name.to_owned(), arguments, context).await;
+        let place = request.extensions.get::<Arc<Place>>().cloned();
+        let called = self.called(name.to_owned(), arguments, context, place).await;
         if let Some(forwarded) = forwarded {
             // The sender is gone, so this ends; nothing may follow the answer.
             let _ended_or_panicked = forwarded.await.is_ok();
@@ -180,9 +185,17 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        let context = self.context(&context, None);
-        self.host.admit_request(&context).map_err(resources::of_error)?;
-        resources::read(&self.host, &context, &request.uri).await.map(Into::into)
+        // rmcp carries a handler to its end also when its request is cancelled, and the request's
+        // own context with its place goes along.
+        let reading = self.context(&context, None);
+        self.host.admit_request(&reading).map_err(resources::of_error)?;
+        let turn = tokio::select! {
+            turn = self.host.reading_turn(&reading) => turn,
+            () = reading.gone.cancelled() => return Err(ErrorData::internal_error("nobody waits", None)),
+        };
+        let read = resources::read(&self.host, &reading, &request.uri).await.map(Into::into);
+        drop((turn, context));
+        read
     }
 
     // rmcp answers these two with an empty success even where they are not declared.

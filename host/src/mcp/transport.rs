@@ -1,18 +1,20 @@
 //! The road between a byte stream and rmcp: bounded lines in, whole lines out.
 //!
 //! rmcp starts every request that it receives, so what a caller may have open at once is counted
-//! here, before rmcp sees the next one (invariant I-9). A second task writes, so that no answer
-//! can be cut by the next question.
+//! here, before rmcp sees the next one (invariant I-9). A cancelled request is answered by nobody,
+//! and counts until its work has ended. A second task writes, so that no answer can be cut by the
+//! next question.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, ClientRequest, GetMeta, JsonRpcMessage, ProtocolVersion,
-    RequestId,
+    ClientJsonRpcMessage, ClientNotification, ClientRequest, GetExtensions, GetMeta, JsonRpcMessage,
+    ProtocolVersion, RequestId,
 };
 use rmcp::service::{RxJsonRpcMessage, TxJsonRpcMessage};
 use rmcp::transport::Transport;
@@ -25,12 +27,19 @@ use super::budget::{Allowance, Held};
 use super::lines::{Line, Lines};
 use super::session::Session;
 use super::wire::{self, Checked};
+use crate::call::CallError;
+use crate::call::rate::RateLimit;
 
 /// Requests of one connection that are worked on at once; more wait.
 pub(super) const OPEN_MAX: usize = 64;
 
 /// Reads of whole artifacts that are worked on at once: each holds some megabytes.
 const READS_MAX: usize = 4;
+
+/// Pings, lists and other small requests of one connection in a minute. Tool calls and reads are
+/// counted for their caller, by policy; these cost little, and a client that keeps its connection
+/// alive or looks again and again sends few of them.
+const SMALL_PER_MINUTE: u64 = 6_000;
 
 /// Requests that were read and wait for their turn; more stay in the socket. They are read so
 /// that a cancellation which stands behind them is seen.
@@ -56,6 +65,7 @@ pub struct Wire<R> {
     /// What requests may weigh that are not answered, and answers that are not written.
     requests: Allowance,
     answers: Allowance,
+    small: RateLimit,
     /// Refusals that are not sent yet.
     refusals: VecDeque<String>,
     waiting: VecDeque<Waiting>,
@@ -85,24 +95,51 @@ struct Outgoing {
 /// The requests that rmcp has and has not answered.
 #[derive(Default)]
 struct Open {
-    ids: Mutex<HashMap<RequestId, Opened>>,
+    ids: Mutex<HashMap<RequestId, Arc<Place>>>,
+    counts: Arc<Counts>,
+}
+
+/// Places that are taken.
+#[derive(Debug, Default)]
+struct Counts {
+    all: AtomicUsize,
+    reads: AtomicUsize,
     changed: Notify,
 }
 
-/// What an open request holds.
-struct Opened {
+/// What a request holds from when it is begun until it is answered and its work has ended: its
+/// place among so many, and its bytes. The work carries it along in the request's extensions.
+#[derive(Debug)]
+pub(super) struct Place {
+    counts: Arc<Counts>,
     is_read: bool,
     _weight: Held,
 }
 
+impl Place {
+    fn take(counts: &Arc<Counts>, is_read: bool, weight: Held) -> Arc<Self> {
+        counts.all.fetch_add(1, Ordering::SeqCst);
+        counts.reads.fetch_add(usize::from(is_read), Ordering::SeqCst);
+        Arc::new(Self { counts: Arc::clone(counts), is_read, _weight: weight })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.counts.all.fetch_sub(1, Ordering::SeqCst);
+        self.counts.reads.fetch_sub(usize::from(self.is_read), Ordering::SeqCst);
+        self.counts.changed.notify_one();
+    }
+}
+
 impl Open {
-    fn ids(&self) -> MutexGuard<'_, HashMap<RequestId, Opened>> {
+    fn ids(&self) -> MutexGuard<'_, HashMap<RequestId, Arc<Place>>> {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(&self, id: &RequestId) {
         self.ids().remove(id);
-        self.changed.notify_one();
+        self.counts.changed.notify_one();
     }
 }
 
@@ -115,6 +152,7 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
             lines: Lines::new(read, wire::LINE_BYTES_MAX),
             requests: session.budget().of_requests(),
             answers: session.budget().of_answers(),
+            small: RateLimit::default(),
             session,
             outgoing: Some(outgoing),
             writer: Some(writer),
@@ -157,6 +195,13 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
             self.refusals.push_back(wire::id_in_use());
             return;
         }
+        if !is_counted_by_policy(&message)
+            && let Err(CallError::Busy { retry_after_ms, .. }) =
+                self.small.admit("connection", SMALL_PER_MINUTE, "small requests")
+        {
+            self.refusals.push_back(wire::too_many(&id, SMALL_PER_MINUTE, retry_after_ms));
+            return;
+        }
         match self.requests.hold(weight) {
             Some(weight) => self.waiting.push_back(Waiting { id, message, weight }),
             None => self.refusals.push_back(wire::no_room(&id)),
@@ -180,7 +225,7 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
             if self.cancelled.len() > CANCELLED_MAX {
                 self.cancelled.pop_front();
             }
-            // rmcp sends no answer to a cancelled request.
+            // rmcp sends no answer to a cancelled request. Its work keeps its place.
             self.open.close(&id);
         }
         self.notifications.push_back(message);
@@ -191,14 +236,16 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
         if let Some(message) = self.notifications.pop_front() {
             return Some(message);
         }
-        let mut open = self.open.ids();
-        if open.len() >= OPEN_MAX {
+        let counts = &self.open.counts;
+        if counts.all.load(Ordering::SeqCst) >= OPEN_MAX {
             return None;
         }
-        let may_read = open.values().filter(|opened| opened.is_read).count() < READS_MAX;
-        let place = self.waiting.iter().position(|waiting| may_read || !is_read(&waiting.message))?;
-        let Waiting { id, message, weight } = self.waiting.remove(place)?;
-        open.insert(id, Opened { is_read: is_read(&message), _weight: weight });
+        let may_read = counts.reads.load(Ordering::SeqCst) < READS_MAX;
+        let at = self.waiting.iter().position(|waiting| may_read || !is_read(&waiting.message))?;
+        let Waiting { id, mut message, weight } = self.waiting.remove(at)?;
+        let place = Place::take(counts, is_read(&message), weight);
+        carry(&mut message, &place);
+        self.open.ids().insert(id, place);
         self.settled |= settles(&message);
         Some(message)
     }
@@ -214,7 +261,7 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
             return None;
         }
         tokio::select! {
-            () = self.open.changed.notified() => Some(()),
+            () = self.open.counts.changed.notified() => Some(()),
             () = self.session.gone.cancelled() => None,
             () = tokio::time::sleep_until(until) => {
                 self.session.gone.cancel();
@@ -269,7 +316,7 @@ impl<R: AsyncRead + Unpin + Send> Transport<RoleServer> for Wire<R> {
             let may_read = self.may_read();
             let line = tokio::select! {
                 line = self.lines.next(), if may_read => line,
-                () = self.open.changed.notified() => continue,
+                () = self.open.counts.changed.notified() => continue,
                 () = self.session.gone.cancelled() => return None,
             };
             match line {
@@ -343,6 +390,26 @@ fn cancelled_id(message: &ClientJsonRpcMessage) -> Option<RequestId> {
 fn is_read(message: &ClientJsonRpcMessage) -> bool {
     let JsonRpcMessage::Request(request) = message else { return false };
     matches!(request.request, ClientRequest::ReadResourceRequest(_))
+}
+
+/// Requests that do work: they are counted for their caller, and may go on without it.
+fn is_counted_by_policy(message: &ClientJsonRpcMessage) -> bool {
+    let JsonRpcMessage::Request(request) = message else { return false };
+    matches!(
+        request.request,
+        ClientRequest::CallToolRequest(_)
+            | ClientRequest::ReadResourceRequest(_)
+            | ClientRequest::ListResourcesRequest(_)
+    )
+}
+
+/// Gives its place to the work of a request.
+fn carry(message: &mut ClientJsonRpcMessage, place: &Arc<Place>) {
+    if is_counted_by_policy(message)
+        && let JsonRpcMessage::Request(request) = message
+    {
+        request.request.extensions_mut().insert(Arc::clone(place));
+    }
 }
 
 /// Whether rmcp leaves its handshake with this request: an `initialize`, or any other than ping

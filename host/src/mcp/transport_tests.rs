@@ -29,6 +29,8 @@ struct Slow {
     running: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
     cancelled: Arc<AtomicUsize>,
+    /// A cancelled call goes on until its permit comes.
+    is_stubborn: bool,
 }
 
 impl ServerHandler for Slow {
@@ -46,6 +48,9 @@ impl ServerHandler for Slow {
         tokio::select! {
             permit = self.permits.acquire() => permit.unwrap().forget(),
             () = context.ct.cancelled() => {
+                if self.is_stubborn {
+                    self.permits.acquire().await.unwrap().forget();
+                }
                 self.cancelled.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -64,10 +69,19 @@ struct Peer {
 
 impl Peer {
     fn connect() -> Self {
+        Self::to(false)
+    }
+
+    fn to(is_stubborn: bool) -> Self {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let zero = || Arc::new(AtomicUsize::new(0));
-        let slow =
-            Slow { permits: Arc::new(Semaphore::new(0)), running: zero(), most: zero(), cancelled: zero() };
+        let slow = Slow {
+            permits: Arc::new(Semaphore::new(0)),
+            running: zero(),
+            most: zero(),
+            cancelled: zero(),
+            is_stubborn,
+        };
         let control: Arc<Control> = Arc::default();
         let session = Arc::new(Session::new(0, control.connected(), &CancellationToken::new()));
         let (read, write) = tokio::io::split(theirs);
@@ -162,6 +176,35 @@ async fn a_cancelled_request_gets_no_answer_and_its_id_does_not_come_back() {
     peer.write.take().unwrap().shutdown().await.unwrap();
     assert_eq!(peer.hear().await, None);
     assert_eq!(peer.slow.cancelled.load(Ordering::SeqCst), 1);
+}
+
+/// Whoever cancels what goes on all the same has no more at work than one who waits for it.
+#[tokio::test]
+async fn i9_a_cancelled_request_counts_until_its_work_has_ended() {
+    let mut peer = Peer::to(true);
+    peer.begin().await;
+    for id in 0..3 * OPEN_MAX {
+        peer.call(&json!(id)).await;
+        let cancelled =
+            json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": id } });
+        // The last of them wait for a place, and are no more when they are cancelled there.
+        if id < OPEN_MAX {
+            while peer.slow.running.load(Ordering::SeqCst) <= id {
+                tokio::task::yield_now().await;
+            }
+        }
+        peer.say(&format!("{cancelled}\n")).await;
+    }
+    peer.request(&json!("after"), "ping", &json!({})).await;
+    assert_eq!(peer.slow.running.load(Ordering::SeqCst), OPEN_MAX);
+
+    // Their work ends, and with it their places: the connection was read all the while.
+    peer.slow.permits.add_permits(3 * OPEN_MAX);
+    assert_eq!(peer.hear().await.unwrap()["id"], "after", "a cancelled request was answered");
+    let (most, cancelled) = (&peer.slow.most, &peer.slow.cancelled);
+    assert_eq!((most.load(Ordering::SeqCst), cancelled.load(Ordering::SeqCst) >= 1), (OPEN_MAX, true));
+    peer.call(&json!("fresh")).await;
+    assert_eq!(peer.hear().await.unwrap()["id"], "fresh");
 }
 
 #[tokio::test]

@@ -116,6 +116,15 @@ pub fn no_room(id: &RequestId) -> String {
     error_line(Some(id.clone()), BUSY, reason)
 }
 
+/// The answer to a small request of a connection that sends too many of them.
+#[must_use]
+pub fn too_many(id: &RequestId, per_minute: u64, retry_after_ms: u64) -> String {
+    let message = format!("more than {per_minute} pings, lists and other small requests a minute");
+    let data = json!({"code": "rate_limited", "retry_after_ms": retry_after_ms});
+    let error = json!({"code": BUSY, "message": message, "data": data});
+    json!({"jsonrpc": "2.0", "id": id.clone().into_json_value(), "error": error}).to_string()
+}
+
 /// What stands for an answer that cannot be kept for a peer that does not read.
 #[must_use]
 pub fn not_kept(id: &RequestId) -> String {

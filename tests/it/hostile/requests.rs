@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use helix_tests::wait;
 use serde_json::{Value, json};
 
 use super::raw::Raw;
@@ -280,6 +281,50 @@ fn answers_do_not_cross_between_clients() -> Result<()> {
         assert_eq!(seen.len(), CALLS);
     }
     drop(clients);
+    stage.finish()
+}
+
+/// Pings and lists have a number in a minute as well; a connection that passed it is told so, goes
+/// on, and holds up nobody else. One that keeps alive has room for more than it will ever need.
+#[test]
+fn pings_and_lists_are_counted() -> Result<()> {
+    const AT_ONCE: u64 = 50;
+    let mut stage = Stage::honest()?;
+    let mut raw = Raw::greeted(&stage.world)?;
+    let (mut answered, mut refused) = (0, Value::Null);
+    // Some flow in while they are sent, as many as this machine is slow.
+    while refused.is_null() && answered < 60_000 {
+        for ping in 0..AT_ONCE {
+            let method = if ping == 0 { "resources/templates/list" } else { "ping" };
+            raw.request(json!(format!("{answered} {ping}")), method, json!({}))?;
+        }
+        for _ping in 0..AT_ONCE {
+            let answer = raw.hear()?;
+            if answer["result"].is_object() {
+                answered += 1;
+            } else {
+                refused = answer["error"].clone();
+            }
+        }
+    }
+    assert!(answered >= 6_000, "{answered} were answered: {refused}");
+    assert_eq!(
+        (&refused["code"], &refused["data"]["code"]),
+        (&json!(-32000), &json!("rate_limited")),
+        "{refused}"
+    );
+    assert!(refused["data"]["retry_after_ms"].as_u64().is_some_and(|ms| ms < 1_000), "{refused}");
+
+    raw.call(json!("work"), "echo", json!({"text": "still here"}))?;
+    assert_eq!(raw.hear()?["result"]["structuredContent"]["status"], "succeeded");
+    stage.client.request("ping", json!({}))?;
+    let mut tries = 0;
+    let again = wait::until(SOON, || {
+        tries += 1;
+        raw.request(json!(tries), "ping", json!({})).ok()?;
+        raw.hear().ok().filter(|answer| answer["result"].is_object())
+    });
+    again.context("it is never answered again")?;
     stage.finish()
 }
 
