@@ -1,7 +1,8 @@
 //! `artifact_import`: bytes from a caller or from under an import root become artifacts.
 //!
-//! An import belongs to the host, not to the request: a caller that goes away leaves it running,
-//! and the same call made again joins it.
+//! An import belongs to the host, not to the request: the same call made again joins it, and one
+//! whose caller was told that it goes on does so without that caller. What nobody waits for and
+//! nobody was told of stops.
 
 mod copy;
 mod flights;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 pub use flights::Imports;
 
 use self::copy::{Copied, Refusal};
-use self::flights::Flight;
+use self::flights::{Flight, stopped};
 use self::order::{Item, Origin};
 use super::wait::admit_wait;
 use super::{CallError, Context, Host};
@@ -118,15 +119,17 @@ pub async fn artifact_import(
     };
 
     let key = flight_key(&project, &args)?;
+    let stop = CancellationToken::new();
     let import = Import {
         host: host.clone(),
+        stop: stop.clone(),
         // The import outlives the request: it takes along who asked, and nothing that waits.
         context: Context { caller: context.caller.clone(), progress: None, gone: CancellationToken::new() },
         project,
         root,
         items,
     };
-    let flight = host.imports.join_or_start(key, |report| import.run(report))?;
+    let flight = host.imports.join_or_start(key, &context.caller, stop, |report| import.run(report))?;
     flights::follow(flight, context, wait).await
 }
 
@@ -146,12 +149,17 @@ struct Import {
     /// Of an import by path.
     root: Option<ImportRoot>,
     items: Vec<Item>,
+    /// Cancelled once nobody wants it.
+    stop: CancellationToken,
 }
 
 impl Import {
     async fn run(self, report: Arc<watch::Sender<Flight>>) -> Result<Vec<ArtifactSummary>, CallError> {
         let mut done = Vec::with_capacity(self.items.len());
         for item in &self.items {
+            if self.stop.is_cancelled() {
+                return Err(stopped());
+            }
             // What came before a refused file stays: it is whole, and the next try finds it.
             done.push(self.import(item, &report).await?);
             report.send_modify(|flight| flight.arrived(done.clone()));
@@ -169,8 +177,8 @@ impl Import {
             (Origin::File(path), Some(root)) => copy::Source::Beneath(root.path.clone(), path.clone()),
             (Origin::File(_), None) => return Err(CallError::fault("an import by path without a root")),
         };
-        let (wanted, file_max) = (item.wanted.clone(), self.file_max());
-        let opened = match query::blocking(move || copy::open(&source, &wanted, file_max)).await? {
+        let (wanted, file_max, stop) = (item.wanted.clone(), self.file_max(), self.stop.clone());
+        let opened = match query::blocking(move || copy::open(&source, &wanted, file_max, &stop)).await? {
             Ok(opened) => opened,
             Err(refusal) => return Err(self.refused(item, refusal).await),
         };
@@ -259,6 +267,7 @@ impl Import {
                 }
                 None => CallError::fault(error),
             },
+            Refusal::Store(ArtifactError::Cancelled) => stopped(),
             Refusal::Store(error) => query::refused(&item.field, error),
         }
     }

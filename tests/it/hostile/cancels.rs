@@ -1,5 +1,7 @@
 //! Cancellations: early, late, twice, of nothing, and of what is somebody else's.
 
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use super::raw::Raw;
 use crate::crash::{begun, busy_runners, patient};
 use crate::guests;
-use crate::stage::{Stage, failure};
+use crate::stage::{Stage, failure, imported};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -61,6 +63,73 @@ fn a_cancelled_call_ends_its_guest() -> Result<()> {
     assert_eq!(raw.hear()?["id"], "after", "a cancelled request was answered");
     wait::until(SOON, || stage.runs().ok().filter(|runs| runs.iter().all(|run| run == "patient cancelled")))
         .context("a run was not cancelled")?;
+    stage.honest_call()?;
+    stage.finish()
+}
+
+/// Who asks for much and cancels it at once has no more at work than one who waits for it.
+#[test]
+fn cancelled_reads_cost_no_more_than_open_ones() -> Result<()> {
+    const READS: u64 = 300;
+    let mut stage = Stage::honest()?;
+    // As for a peer that does not read: what one connection may hold, twice.
+    stage.world.growth_bytes_max = 128 << 20;
+    fs::write(stage.world.data().join("large.txt"), "x".repeat(4 << 20))?;
+    let large = json!({"root": "data", "path": "large.txt"});
+    let id = imported(&stage.client.call("artifact_import", large)?)?;
+    let uri = format!("helix://artifact/{id}");
+    stage.world.look()?;
+
+    let mut raw = Raw::greeted(&stage.world)?;
+    for read in 0..READS {
+        raw.request(json!(read), "resources/read", json!({"uri": uri}))?;
+        cancel(&mut raw, json!(read))?;
+    }
+    raw.request(json!("after"), "ping", json!({}))?;
+    while raw.hear()?["id"] != "after" {}
+    raw.request(json!("read"), "resources/read", json!({"uri": uri}))?;
+    assert_eq!(raw.hear()?["result"]["contents"][0]["text"].as_str().map(str::len), Some(4 << 20));
+    stage.honest_call()?;
+    stage.finish()
+}
+
+/// An import that nobody waits for stops, and leaves nothing.
+#[test]
+fn a_cancelled_import_stops_and_leaves_nothing() -> Result<()> {
+    const BYTES: u64 = 3 << 30;
+    let mut stage = Stage::honest()?;
+    File::create(stage.world.data().join("large.txt"))?.set_len(BYTES)?;
+    let mut raw = Raw::greeted(&stage.world)?;
+    let large = json!({"root": "data", "path": "large.txt", "label": "large"});
+    raw.call(json!(1), "artifact_import", large.clone())?;
+    wait::until(SOON, || stage.world.temporaries().ok().filter(|names| !names.is_empty()))
+        .context("it never began")?;
+    cancel(&mut raw, json!(1))?;
+    wait::until(SOON, || stage.world.temporaries().ok().filter(BTreeSet::is_empty)).context("it goes on")?;
+    let list = stage.client.call("artifact_list", json!({}))?;
+    assert_eq!(list.structured["artifacts"], json!([]), "it went on to its end");
+
+    // One that leaves does the same; one that was told that it goes on leaves it to itself.
+    raw.call(json!(2), "artifact_import", large)?;
+    wait::until(SOON, || stage.world.temporaries().ok().filter(|names| !names.is_empty()))
+        .context("it never began again")?;
+    drop(raw);
+    wait::until(SOON, || stage.world.temporaries().ok().filter(BTreeSet::is_empty)).context("it goes on")?;
+    let list = stage.client.call("artifact_list", json!({}))?;
+    assert_eq!(list.structured["artifacts"], json!([]), "it went on to its end");
+
+    fs::write(stage.world.data().join("small.txt"), "small\n".repeat(1 << 20))?;
+    let small = json!({"root": "data", "path": "small.txt", "wait_seconds": 0});
+    let mut other = Raw::greeted(&stage.world)?;
+    other.call(json!(1), "artifact_import", small)?;
+    let told = other.hear()?;
+    assert!(told["result"]["structuredContent"]["status"].is_string(), "{told}");
+    drop(other);
+    wait::until(SOON, || {
+        let list = stage.client.call("artifact_list", json!({})).ok()?;
+        (list.structured["artifacts"][0]["label"] == "small.txt").then_some(())
+    })
+    .context("what was promised did not come")?;
     stage.honest_call()?;
     stage.finish()
 }

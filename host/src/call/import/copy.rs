@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use helix_ids::ArtifactType;
+use tokio_util::sync::CancellationToken;
 
 use super::order::Wanted;
 use crate::artifacts::{self, ArtifactError, ImportSource, Store, Stored};
@@ -58,8 +59,13 @@ impl Opened {
     }
 }
 
-/// Opens a source of at most `file_max` bytes and looks at its head.
-pub(super) fn open(source: &Source, wanted: &Wanted, file_max: u64) -> Result<Opened, Refusal> {
+/// Opens a source of at most `file_max` bytes and looks at its head. A file is read until `stop`.
+pub(super) fn open(
+    source: &Source,
+    wanted: &Wanted,
+    file_max: u64,
+    stop: &CancellationToken,
+) -> Result<Opened, Refusal> {
     match source {
         Source::Inline(text) => {
             let name = wanted.label.as_ref().map_or("", |label| label.as_str());
@@ -70,7 +76,9 @@ pub(super) fn open(source: &Source, wanted: &Wanted, file_max: u64) -> Result<Op
         Source::Beneath(root, path) => {
             let file = artifacts::open_beneath(root, path).map_err(Refusal::Store)?;
             let head = head_of(&file).map_err(unreadable)?;
+            let stop = stop.clone();
             let source = ImportSource::new(file, file_max).map_err(Refusal::Store)?;
+            let source = source.stop_when(move || stop.is_cancelled());
             let artifact_type = admit_type(&head, path, wanted.hint)?;
             Ok(Opened { bytes: Bytes::File(source), artifact_type })
         }
@@ -153,7 +161,8 @@ mod tests {
     impl Place {
         fn import(&self, path: &str, wanted: &Wanted, file_max: u64) -> Result<Copied, Refusal> {
             let source = Source::Beneath(self.root.clone(), path.to_owned());
-            copy(&self.store, open(&source, wanted, file_max)?, wanted, &mut |_done, _total| {})
+            let opened = open(&source, wanted, file_max, &CancellationToken::new())?;
+            copy(&self.store, opened, wanted, &mut |_done, _total| {})
         }
 
         fn stores(&self, bytes: &str) -> bool {
@@ -170,7 +179,7 @@ mod tests {
         assert!(place.stores(READS));
 
         let inline = Source::Inline(READS.into());
-        let opened = open(&inline, &Wanted::default(), FILE_MAX).unwrap();
+        let opened = open(&inline, &Wanted::default(), FILE_MAX, &CancellationToken::new()).unwrap();
         let again = copy(&place.store, opened, &Wanted::default(), &mut |_, _| {}).unwrap();
         assert_eq!(again.stored.digest, copied.stored.digest);
     }
@@ -187,6 +196,20 @@ mod tests {
         let large = place.import("r.fastq", &Wanted::default(), 5);
         assert!(matches!(large, Err(Refusal::Store(ArtifactError::TooLarge { limit_bytes: 5 }))));
         assert!(!place.stores(READS));
+    }
+
+    #[test]
+    fn what_nobody_wants_any_more_stops_between_two_reads() {
+        let place = place();
+        let stop = CancellationToken::new();
+        let source = Source::Beneath(place.root.clone(), "r.fastq".to_owned());
+        let opened = open(&source, &Wanted::default(), FILE_MAX, &stop).unwrap();
+        stop.cancel();
+        let stopped = copy(&place.store, opened, &Wanted::default(), &mut |_done, _total| {});
+        assert!(matches!(stopped, Err(Refusal::Store(ArtifactError::Cancelled))), "{stopped:?}");
+        assert!(!place.stores(READS));
+        let left = fs::read_dir(place.root.parent().unwrap().join("home/incoming")).unwrap().count();
+        assert_eq!(left, 0, "something is left of it");
     }
 
     #[test]
