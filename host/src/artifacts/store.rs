@@ -6,6 +6,7 @@ use std::io::{self as std_io, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use helix_ids::{Digest, DigestWriter};
@@ -33,7 +34,7 @@ pub struct Store {
     objects: Folder,
     incoming: Arc<Folder>,
     /// Work is refused while less is free, so that the ledger can always write.
-    floor_bytes: u64,
+    floor_bytes: AtomicU64,
 }
 
 /// What was stored: bytes that hash to `digest`, synced and visible whole.
@@ -106,7 +107,7 @@ impl Store {
             root: root.to_owned(),
             objects: folder.make_within("objects")?,
             incoming: Arc::new(folder.make_within("incoming")?),
-            floor_bytes: free_space_floor_bytes,
+            floor_bytes: AtomicU64::new(free_space_floor_bytes),
         };
         for name in store.leftovers()? {
             store.incoming.remove(&name).map_err(io("sweep `incoming`"))?;
@@ -126,7 +127,7 @@ impl Store {
             root: root.to_owned(),
             objects: folder.open_within("objects")?,
             incoming: Arc::new(folder.open_within("incoming")?),
-            floor_bytes: 0,
+            floor_bytes: AtomicU64::new(0),
         })
     }
 
@@ -230,10 +231,13 @@ impl Store {
     /// [`ArtifactError::Full`].
     pub fn admit(&self) -> Result<(), ArtifactError> {
         let free = self.incoming.free_bytes().map_err(io("ask for the free space"))?;
-        if free < self.floor_bytes {
-            return Err(ArtifactError::Full { floor_bytes: self.floor_bytes });
-        }
-        Ok(())
+        let floor_bytes = self.floor_bytes.load(Ordering::SeqCst);
+        if free < floor_bytes { Err(ArtifactError::Full { floor_bytes }) } else { Ok(()) }
+    }
+
+    /// Another floor of free space, from the next look on: also for what is being written.
+    pub fn keep_free(&self, floor_bytes: u64) {
+        self.floor_bytes.store(floor_bytes, Ordering::SeqCst);
     }
 
     /// Where the objects lie; for `doctor` and `fsck`.
@@ -370,7 +374,7 @@ impl Store {
         let error = error.into();
         match error.kind() {
             std_io::ErrorKind::StorageFull | std_io::ErrorKind::QuotaExceeded => {
-                ArtifactError::Full { floor_bytes: self.floor_bytes }
+                ArtifactError::Full { floor_bytes: self.floor_bytes.load(Ordering::SeqCst) }
             }
             _ => io(what)(error),
         }

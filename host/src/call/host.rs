@@ -65,11 +65,20 @@ pub struct Host {
     /// Who may read a whole artifact: each such read holds some megabytes.
     pub reading: Turns,
     pub imports: Imports,
+    /// What was made of policy when the host started, once and for all.
+    start: Start,
     policy: PolicyFile,
     /// One load at a time, so that no older policy is loaded last.
     loading: Mutex<()>,
     rate: RateLimit,
     denials: RateLimit,
+}
+
+/// What a host takes from its policy only when it starts.
+#[derive(Debug)]
+struct Start {
+    runners: u64,
+    store_root: Option<PathBuf>,
 }
 
 /// Who asks: the local user, by uid and by what the client calls itself.
@@ -136,8 +145,10 @@ impl Host {
         let owner = Owner(format!("{}@{}", std::process::id(), Ledger::now_ms()));
         let ledger =
             Ledger::open(&settings.home.join("ledger.sqlite"), owner).await.map_err(OpenError::Ledger)?;
-        let store_root = policy.current().store_root().map_or_else(|| settings.home.clone(), PathBuf::from);
-        let store = Store::open(&store_root, limits.free_space_floor_bytes).map_err(OpenError::Store)?;
+        let start =
+            Start { runners: limits.runners, store_root: policy.current().store_root().map(PathBuf::from) };
+        let store_root = start.store_root.as_ref().unwrap_or(&settings.home);
+        let store = Store::open(store_root, limits.free_space_floor_bytes).map_err(OpenError::Store)?;
         let at_once = usize::try_from(limits.runners).unwrap_or(usize::MAX);
         let sandbox = Sandbox::new(SandboxSettings {
             cache_dir: settings.home.join("cache"),
@@ -154,6 +165,7 @@ impl Host {
             short: Turns::new(short_at_once()),
             reading: Turns::new(READS_AT_ONCE),
             imports: Imports::default(),
+            start,
             policy,
             loading: Mutex::default(),
             rate: RateLimit::default(),
@@ -197,6 +209,10 @@ impl Host {
         let policy = self.policy();
         // First: nothing below looks at a component in a runner that policy does not want.
         self.sandbox.confine(confinement(&policy));
+        self.store.keep_free(policy.host.free_space_floor_bytes);
+        for key in self.waits_for_restart() {
+            tracing::warn!(key, "the policy changed what takes a restart of the host");
+        }
         let is_allowed = |component: &Digest| policy.admit_component(component).is_ok();
         self.runs.cancel_queued(is_allowed, "the policy, which no longer allows the component");
 
@@ -209,6 +225,21 @@ impl Host {
         }
         self.catalog.load(&policy, &self.sandbox, &self.ledger).await;
         written
+    }
+
+    /// Keys of the policy in force that say something else than this host does, until it is started
+    /// again.
+    #[must_use]
+    pub fn waits_for_restart(&self) -> Vec<&'static str> {
+        let policy = self.policy();
+        let mut keys = Vec::new();
+        if policy.host.runners != self.start.runners {
+            keys.push("limits.host.runners");
+        }
+        if policy.store_root() != self.start.store_root.as_deref() {
+            keys.push("store.root");
+        }
+        keys
     }
 
     /// Whether a run or an import is under way.

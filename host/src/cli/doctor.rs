@@ -303,6 +303,14 @@ async fn host(settings: &Settings) -> Finding {
             format!("helixmcp policy check {}", settings.policy_file.display()),
         );
     }
+    if !status.waits_for_restart.is_empty() {
+        let keys = status.waits_for_restart.join(", ");
+        return Finding::note(
+            "host",
+            format!("{detail}; it started with another {keys}"),
+            format!("kill {}; the next client starts it again", status.pid),
+        );
+    }
     if status.version != env!("CARGO_PKG_VERSION") {
         return Finding::note(
             "host",

@@ -45,6 +45,9 @@ pub struct Status {
     pub policy_file: String,
     /// What is wrong with the policy file, if it is not in force as it stands.
     pub policy_problem: Option<String>,
+    /// Keys of the policy that count from the next start on.
+    #[serde(default)]
+    pub waits_for_restart: Vec<String>,
     pub leaving: bool,
 }
 
@@ -153,6 +156,7 @@ fn status(host: &Arc<Host>, control: &Arc<Control>) -> Status {
         tools: count(host.catalog.tools().len()),
         policy_file: host.settings.policy_file.display().to_string(),
         policy_problem: host.policy_file().problem(),
+        waits_for_restart: host.waits_for_restart().into_iter().map(str::to_owned).collect(),
         leaving: control.leaving.load(Ordering::SeqCst),
     }
 }

@@ -214,6 +214,50 @@ fn a_policy_that_changes_while_a_call_is_planned_is_asked_again() -> Result<()> 
     stage.finish()
 }
 
+/// The floor of free space counts from the next look on; what takes a restart is said to take one,
+/// in the log and by `doctor`, until policy says again what the host started with.
+#[test]
+fn what_a_changed_policy_does_at_once_and_what_takes_a_restart() -> Result<()> {
+    const SAYS: &str = "the policy changed what takes a restart of the host";
+    let mut stage = Stage::honest()?;
+    let before = stage.world.policy.clone();
+    let doctor = |stage: &Stage| stage.world.cli(&["doctor"]).map(|output| output.stdout);
+
+    stage.world.policy.limit("host", "free_space_floor", "\"1000TiB\"");
+    stage.world.write_policy()?;
+    wait::until(SOON, || {
+        let reply = stage.client.call("artifact_import", json!({"text": "new\n"})).ok()?;
+        (failure(&reply) == "busy/store_full").then_some(())
+    })
+    .context("the new floor does not count")?;
+    assert!(stage.client.call("artifact_list", json!({})).is_ok(), "reads do not go on");
+    assert!(!stage.world.log().contains(SAYS), "{}", stage.world.log());
+    assert!(!doctor(&stage)?.contains("it started with another"));
+
+    stage.world.policy = before.clone();
+    stage.world.policy.limit("host", "runners", "3");
+    let elsewhere = stage.world.path().join("elsewhere");
+    stage.world.policy.raw(&format!("\n[store]\nroot = \"{}\"\n", elsewhere.display()));
+    stage.world.write_policy()?;
+    wait::until(SOON, || {
+        let log = stage.world.log();
+        (log.contains(SAYS) && log.contains("limits.host.runners") && log.contains("store.root"))
+            .then_some(())
+    })
+    .with_context(|| stage.world.log())?;
+    let said = doctor(&stage)?;
+    assert!(said.contains("it started with another limits.host.runners, store.root"), "{said}");
+    assert!(!elsewhere.exists(), "a part of it counts already");
+    let reply = stage.client.call("echo", json!({"text": "with room again"}))?;
+    assert_eq!(reply.status(), "succeeded", "{}", reply.structured);
+
+    stage.world.policy = before;
+    stage.world.write_policy()?;
+    wait::until(SOON, || (!doctor(&stage).ok()?.contains("it started with another")).then_some(()))
+        .context("it still says so")?;
+    stage.finish()
+}
+
 /// The host's children: runners that are warm, at work, or both.
 fn runners(host: u32) -> Result<Vec<String>> {
     Ok(vitals::children(host)?.into_iter().map(|(pid, _)| pid.to_string()).collect())

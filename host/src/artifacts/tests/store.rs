@@ -104,6 +104,8 @@ fn below_the_floor_new_work_is_refused_and_reads_go_on() {
     assert!(matches!(full.incoming(), Err(ArtifactError::Full { .. })));
     assert!(matches!(full.admit(), Err(ArtifactError::Full { .. })));
     assert_eq!(read(&full, &stored), b"bytes");
+    full.keep_free(0);
+    assert!(full.admit().is_ok() && put(&full, b"more").is_ok(), "the old floor counts");
 }
 
 #[test]
