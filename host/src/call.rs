@@ -32,7 +32,7 @@ pub use import::{ArtifactImportArgs, ArtifactImportResult, artifact_import};
 pub use link::LinkedCall;
 pub use wait::{RunCancelArgs, RunCancelResult, RunWaitArgs, run_cancel, run_wait};
 
-use crate::contract::arguments;
+use crate::contract::{Arguments, Tool, arguments};
 use crate::plan::{self, Draft, Plan};
 use crate::run::{Entry, Job, failure};
 use crate::sandbox::GuestError;
@@ -49,7 +49,7 @@ pub async fn call(
     arguments: Map<String, Value>,
 ) -> Result<Answer, CallError> {
     let offered = host.catalog.tool_named(tool).ok_or_else(|| CallError::unknown_tool(tool))?;
-    let arguments = arguments::parse(&offered.tool, &arguments).map_err(CallError::arguments)?;
+    let arguments = parsed(&offered.tool, arguments).await?;
     let wait = Duration::from_secs(u64::from(arguments.wait_seconds));
     let (retry, dry_run) = (arguments.retry, arguments.dry_run);
 
@@ -98,6 +98,17 @@ pub async fn call(
     drop(claim);
     crash_point!("run_started");
     answer::wait_for(&flight, context, wait).await
+}
+
+/// Arguments held to their tool's schema. One with patterns may take seconds over large params, so
+/// it is asked beside the threads that serve everybody.
+async fn parsed(tool: &Arc<Tool>, arguments: Map<String, Value>) -> Result<Arguments, CallError> {
+    if !tool.has_patterns {
+        return arguments::parse(tool, &arguments).map_err(CallError::arguments);
+    }
+    let tool = Arc::clone(tool);
+    let parsed = tokio::task::spawn_blocking(move || arguments::parse(&tool, &arguments)).await;
+    parsed.map_err(CallError::fault)?.map_err(CallError::arguments)
 }
 
 /// Steps 9 and 10: the toolpack proposes, and what it proposes is checked. A tool's own refusal
@@ -154,5 +165,31 @@ impl Refusal {
         let outcome = crate::ledger::Outcome::Failed(failure);
         host.ledger.record(&call.new_run(), &attempt, &used, &outcome).await.map_err(CallError::fault)?;
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::contract::fixtures;
+
+    /// Whoever else is served by this thread goes on while patterns are matched.
+    #[tokio::test]
+    async fn params_are_held_to_patterns_beside_the_thread_that_asks() {
+        let tool = Arc::new(fixtures::tool());
+        assert!(tool.has_patterns, "it has one for `tag`");
+        let given = json!({"tag": "x".repeat(60_000), "reads": "art_x"}).as_object().cloned().unwrap();
+        let order = std::sync::Mutex::new(Vec::new());
+        let checked = async {
+            let checked = parsed(&tool, given).await;
+            order.lock().unwrap().push("checked");
+            checked
+        };
+        let other = async { order.lock().unwrap().push("other") };
+        let (checked, ()) = tokio::join!(biased; checked, other);
+        assert!(matches!(checked, Err(CallError::BadArguments { .. })), "{checked:?}");
+        assert_eq!(*order.lock().unwrap(), ["other", "checked"]);
     }
 }

@@ -121,6 +121,8 @@ fn parse_tool(raw: raw::Tool) -> Result<Tool, ManifestError> {
         title: raw.title,
         description: raw.description,
         schemas: Arc::new(ToolSchemas::new(params.validator, result.validator)),
+        // Written out, no escape hides the word; where a text only mentions it, nothing is lost.
+        has_patterns: params.value.to_string().contains("\"pattern"),
         params_schema: params.value,
         result_schema: result.value,
         inputs,

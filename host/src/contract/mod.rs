@@ -47,6 +47,8 @@ pub struct Tool {
     /// JSON Schema 2020-12 of the params alone: an object, `additionalProperties: false`.
     pub params_schema: Value,
     pub result_schema: Value,
+    /// Whether the params' schema has patterns: params may then take long to check.
+    pub has_patterns: bool,
     /// The two schemas compiled, once for each tool.
     pub schemas: Arc<ToolSchemas>,
     pub inputs: Vec<DeclaredInput>,

@@ -10,7 +10,7 @@ use helix_ids::{OutputKey, ProjectId, Role};
 use super::{Effects, Guest, failure};
 use crate::artifacts::{self, ArtifactError, Incoming, Stored};
 use crate::contract::result::SUMMARY_BYTES_MAX;
-use crate::contract::{CheckLevel, Report};
+use crate::contract::{CheckLevel, Report, Tool, raw};
 use crate::ledger::{Failure, NewArtifact, Outcome, OutputRow, Reservation};
 use crate::plan::{self, Plan, PlannedOutput};
 use crate::sandbox::client::WrittenOutput;
@@ -45,8 +45,7 @@ pub(super) async fn harvest(
 ) -> Result<Harvest, Failure> {
     let written: Vec<plan::Written<'_>> = outcome.outputs.iter().map(as_written).collect();
     plan.gate(&outcome.opened, &written).map_err(|error| failure::of_gate(error.code, &error.message))?;
-    let report = Report::parse(outcome.report.clone(), &guest.tool)
-        .map_err(|error| failure::of_gate(error.code, &error.message))?;
+    let report = report(outcome.report.clone(), Arc::clone(&guest.tool)).await?;
 
     // The gate judged what the runner says of its outputs; what is kept is what it had made.
     let told = outcome.outputs.iter().map(|output| (&output.role, &output.key));
@@ -80,6 +79,16 @@ pub(super) async fn harvest(
         outputs,
     };
     Ok(Harvest { outcome, room })
+}
+
+/// Holds a report to what its tool promised, beside the threads that serve everybody: a schema may
+/// have patterns that take seconds.
+async fn report(said: raw::Report, tool: Arc<Tool>) -> Result<Report, Failure> {
+    let parsed = tokio::task::spawn_blocking(move || Report::parse(said, &tool)).await;
+    let fault = |error: tokio::task::JoinError| {
+        failure::of_guest(&GuestError::Fault { message: format!("a report could not be checked: {error}") })
+    };
+    parsed.map_err(fault)?.map_err(|error| failure::of_gate(error.code, &error.message))
 }
 
 /// Bytes of all outputs together.
@@ -193,6 +202,32 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::contract::fixtures;
+
+    /// Whoever else is served by this thread goes on while a report is checked.
+    #[tokio::test]
+    async fn a_report_is_checked_beside_the_thread_that_asks() {
+        let note = "x".repeat(15 << 10);
+        let said = raw::Report {
+            result: format!(r#"{{"reads":1,"note":"{note}"}}"#),
+            summary: String::new(),
+            extra: String::new(),
+        };
+        let tool = Arc::new(fixtures::tool());
+        let order = std::sync::Mutex::new(Vec::new());
+        let checked = async {
+            let checked = report(said.clone(), Arc::clone(&tool)).await;
+            order.lock().unwrap().push("checked");
+            checked
+        };
+        let other = async { order.lock().unwrap().push("other") };
+        let (checked, ()) = tokio::join!(biased; checked, other);
+        assert_eq!(checked.unwrap().result["reads"], 1);
+        assert_eq!(*order.lock().unwrap(), ["other", "checked"]);
+
+        let refused = report(raw::Report { result: "[]".to_owned(), ..said }, tool).await;
+        assert_eq!(refused.unwrap_err().code, "result_invalid");
+    }
 
     #[test]
     fn i9_outputs_that_hold_more_than_the_limit_together_are_not_kept() {
