@@ -18,8 +18,13 @@ use crate::sandbox::protocol::{CompileLimits, Inspection};
 /// Bytes of an authentication code.
 const MAC_BYTES: usize = 32;
 
-/// Largest entry. Compiled code is about three times its component.
-const ENTRY_BYTES_MAX: u64 = 1 << 30;
+/// Compiled code is about three times its component, and up to nine times a very small one. More
+/// than this is no honest compiler's work (invariant I-9).
+const CODE_PER_COMPONENT_MAX: u64 = 16;
+
+/// Code that any component may have: thousands of functions that do nothing take a few bytes each
+/// in a component, and some hundred compiled.
+const CODE_BYTES_MORE: u64 = 32 << 20;
 
 /// Entries that are kept, about a megabyte each. Far more than a policy lists: an entry is for one
 /// component under one policy's limits and one engine, and old ones are never asked for again.
@@ -37,7 +42,11 @@ pub struct Cache {
 /// What a compiled form depends on. Limits are part of it, so that a component which a tighter
 /// policy would refuse is looked at again.
 #[derive(Clone)]
-pub struct Key(Digest);
+pub struct Key {
+    digest: Digest,
+    /// What policy lets a component have.
+    component_bytes_max: u64,
+}
 
 impl Key {
     pub fn new(component: &Digest, engine: &str, limits: &CompileLimits) -> Self {
@@ -57,7 +66,14 @@ impl Key {
             cpu.as_millis(),
             env!("CARGO_PKG_VERSION"),
         );
-        Self(Digest::of(text.as_bytes()))
+        Self { digest: Digest::of(text.as_bytes()), component_bytes_max: *component_bytes }
+    }
+
+    /// Most bytes of the compiled form of a component of this size, by its runner's word, which counts
+    /// up to what policy allows.
+    fn code_bytes_max(&self, component_bytes: u64) -> u64 {
+        let component_bytes = component_bytes.min(self.component_bytes_max);
+        component_bytes.saturating_mul(CODE_PER_COMPONENT_MAX).saturating_add(CODE_BYTES_MORE)
     }
 }
 
@@ -71,8 +87,10 @@ impl Cache {
         let file = File::open(self.path(key)).ok()?;
         let length = file.metadata().ok().filter(|metadata| metadata.is_file())?.len();
         used_now(&file);
-        let mut entry = Vec::with_capacity(usize::try_from(length.min(ENTRY_BYTES_MAX)).ok()?);
-        file.take(ENTRY_BYTES_MAX).read_to_end(&mut entry).ok()?;
+        // What stands before the code is small beside the bytes that any may have more.
+        let most = key.code_bytes_max(u64::MAX).saturating_add(CODE_BYTES_MORE);
+        let mut entry = Vec::with_capacity(usize::try_from(length.min(most)).ok()?);
+        file.take(most).read_to_end(&mut entry).ok()?;
         let (mac, content) = entry.split_first_chunk::<MAC_BYTES>()?;
         // Compared in constant time, though whoever writes here can only guess anyway.
         self.mac(key, content).verify_slice(mac).ok()?;
@@ -87,11 +105,12 @@ impl Cache {
     /// # Errors
     /// When the folder cannot be written.
     pub fn put(&self, key: &Key, inspection: &Inspection, code: OwnedFd) -> io::Result<OwnedFd> {
+        let code_bytes_max = key.code_bytes_max(inspection.size_bytes);
         let inspection = serde_json::to_vec(inspection)?;
         let code = File::from(code);
         let length = code.metadata()?.len();
-        if length > ENTRY_BYTES_MAX {
-            return Err(io::Error::other("the compiled form is larger than the cache takes"));
+        if length > code_bytes_max {
+            return Err(io::Error::other("the compiled form is larger than its component explains"));
         }
         let mut content = Vec::new();
         content.extend_from_slice(&u32::try_from(inspection.len()).map_err(io::Error::other)?.to_le_bytes());
@@ -135,11 +154,11 @@ impl Cache {
         }
     }
 
-    fn path(&self, Key(digest): &Key) -> PathBuf {
+    fn path(&self, Key { digest, .. }: &Key) -> PathBuf {
         self.folder.join(format!("{}.cwasm", digest.to_hex()))
     }
 
-    fn mac(&self, Key(digest): &Key, content: &[u8]) -> Hmac<Sha256> {
+    fn mac(&self, Key { digest, .. }: &Key, content: &[u8]) -> Hmac<Sha256> {
         // HMAC fills a short key up with zeros to its block; so filled up it has the fixed size.
         let mut block = [0; 64];
         let (start, _zeros) = block.split_at_mut(self.key.len());
@@ -189,17 +208,41 @@ mod tests {
         }
     }
 
-    fn put(cache: &Cache, component: usize) -> Key {
-        let key = Key::new(&Digest::of(&component.to_le_bytes()), "engine", &limits());
-        let inspection = serde_json::from_value(serde_json::json!({
-            "size_bytes": 1, "imports": [], "exports": [], "functions": 1, "largest_body_bytes": 1,
+    fn inspection(size_bytes: u64) -> Inspection {
+        serde_json::from_value(serde_json::json!({
+            "size_bytes": size_bytes, "imports": [], "exports": [], "functions": 1, "largest_body_bytes": 1,
             "core_modules": 1, "memories_min_bytes": 1,
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    fn put(cache: &Cache, component: usize) -> Key {
+        let key = Key::new(&Digest::of(&component.to_le_bytes()), "engine", &limits());
         let code = File::from(empty().unwrap());
         code.write_all_at(b"code", 0).unwrap();
-        cache.put(&key, &inspection, code.into()).unwrap();
+        cache.put(&key, &inspection(1), code.into()).unwrap();
         key
+    }
+
+    #[test]
+    fn i9_a_compiled_form_is_no_larger_than_its_component_explains() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().join("cache"), [7; 32]);
+        let limits = CompileLimits { component_bytes: 1 << 20, ..limits() };
+        let key = Key::new(&Digest::of(b"component"), "engine", &limits);
+        // A hole takes no memory, and is refused before it is read.
+        let keeps = |component_bytes: u64, code_bytes: u64| {
+            let code = File::from(empty().unwrap());
+            code.set_len(code_bytes).unwrap();
+            cache.put(&key, &inspection(component_bytes), code.into()).is_ok()
+        };
+        assert!(keeps(1 << 16, 16 << 16));
+        assert!(!keeps(1 << 16, (16 << 16) + CODE_BYTES_MORE + 1));
+        assert!(
+            !keeps(u64::MAX, (16 << 20) + CODE_BYTES_MORE + 1),
+            "the runner's word is taken for any size"
+        );
+        assert!(cache.get(&key).is_some());
     }
 
     fn age(path: &std::path::Path, seconds: u64) {
