@@ -15,6 +15,7 @@ pub mod policy_file;
 pub mod rate;
 pub mod recover;
 pub mod replay;
+pub mod roots;
 pub mod wait;
 pub mod waiting;
 

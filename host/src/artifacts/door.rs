@@ -3,18 +3,16 @@
 //! between a check and its use; where the kernel has no `openat2`, the doors stay closed.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use helix_ids::ArtifactType;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::ArtifactError;
 use super::error::io;
-use super::folder::temporary_name;
+use super::{ArtifactError, Private};
 
 /// Longest relative path, as Linux has it.
 const PATH_BYTES_MAX: usize = 4096;
@@ -28,8 +26,55 @@ const ENTRIES_MAX: usize = 20_000;
 /// A rename elsewhere makes `openat2` ask to be called again.
 const AGAIN_MAX: usize = 8;
 
-const IMPORT_DENIED: &str = "import_path_denied";
-const EXPORT_DENIED: &str = "export_path_denied";
+pub(super) const IMPORT_DENIED: &str = "import_path_denied";
+pub(super) const EXPORT_DENIED: &str = "export_path_denied";
+
+/// An operator's root, and what it must not lead to.
+#[derive(Clone, Debug)]
+pub struct Door {
+    root: PathBuf,
+    private: Private,
+}
+
+impl Door {
+    #[must_use]
+    pub fn new(root: &Path, private: Private) -> Self {
+        Self { root: root.to_owned(), private }
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The root is the operator's own word: symlinks in *its* path are theirs to make. Where they
+    /// lead is asked each time, for a policy that was good may have become bad since.
+    pub(super) fn open(&self) -> Result<OwnedFd, ArtifactError> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let what = "open the root; the operator has to look at it";
+        let opened = rustix::fs::open(&self.root, flags, Mode::empty()).map_err(io(what))?;
+        if self.private.reaches(&opened)? {
+            let message = "this root leads to what the host keeps for itself".to_owned();
+            return Err(ArtifactError::Path { code: "root_private", message });
+        }
+        Ok(opened)
+    }
+
+    /// A folder beneath the root.
+    pub(super) fn folder(
+        &self,
+        root: &OwnedFd,
+        relative: &str,
+        code: &'static str,
+    ) -> Result<OwnedFd, ArtifactError> {
+        let folder = resolve(root, relative, OFlags::RDONLY | OFlags::DIRECTORY)
+            .map_err(|error| denied(code, error))?;
+        if self.private.reaches(&folder)? {
+            return Err(denied(code, Errno::ACCESS));
+        }
+        Ok(folder)
+    }
+}
 
 /// One entry of an import root, as `artifact_browse` shows it.
 #[derive(Clone, Debug, Serialize)]
@@ -46,15 +91,16 @@ pub struct RootEntry {
 ///
 /// # Errors
 /// [`ArtifactError::Path`] with code `import_path_denied`; the same for missing and forbidden
-/// files outside, so that nothing can be probed.
-pub fn open_beneath(root: &Path, relative: &str) -> Result<File, ArtifactError> {
+/// files outside, so that nothing can be probed. `root_private` where the root itself leads to what
+/// is ours.
+pub fn open_beneath(door: &Door, relative: &str) -> Result<File, ArtifactError> {
     check_path(relative, IMPORT_DENIED)?;
-    let root = open_root(root)?;
+    let root = door.open()?;
     let opened = resolve(&root, relative, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
         .map_err(|error| denied(IMPORT_DENIED, error))?;
     let facts = rustix::fs::fstat(&opened).map_err(io("look at the file"))?;
     let is_file = FileType::from_raw_mode(facts.st_mode) == FileType::RegularFile;
-    if !is_file || !is_owner_trusted(&root, facts.st_uid)? {
+    if !is_file || !is_owner_trusted(&root, facts.st_uid)? || door.private.holds(&opened)? {
         return Err(denied(IMPORT_DENIED, Errno::ACCESS));
     }
     Ok(File::from(opened))
@@ -65,15 +111,14 @@ pub fn open_beneath(root: &Path, relative: &str) -> Result<File, ArtifactError> 
 ///
 /// # Errors
 /// As [`open_beneath`]; `import_folder_too_large` for a folder with very many entries.
-pub fn list_beneath(root: &Path, relative: &str) -> Result<Vec<RootEntry>, ArtifactError> {
-    let root = open_root(root)?;
+pub fn list_beneath(door: &Door, relative: &str) -> Result<Vec<RootEntry>, ArtifactError> {
+    let root = door.open()?;
     let inside = !relative.is_empty() && relative != ".";
     if inside {
         check_path(relative, IMPORT_DENIED)?;
     }
     let shown = if inside { relative } else { "." };
-    let folder = resolve(&root, shown, OFlags::RDONLY | OFlags::DIRECTORY)
-        .map_err(|error| denied(IMPORT_DENIED, error))?;
+    let folder = door.folder(&root, shown, IMPORT_DENIED)?;
     let mut entries = Vec::new();
     for entry in rustix::fs::Dir::read_from(&folder).map_err(io("list the folder"))? {
         let entry = entry.map_err(io("list the folder"))?;
@@ -101,76 +146,6 @@ pub fn list_beneath(root: &Path, relative: &str) -> Result<Vec<RootEntry>, Artif
     Ok(entries)
 }
 
-/// Writes `file` as a new named file beneath an export root (temporary, sync, rename). Makes no
-/// folder.
-///
-/// # Errors
-/// [`ArtifactError::Path`] with `export_path_denied` or `export_exists`.
-pub fn export_beneath(
-    root: &Path,
-    relative: &str,
-    file: &mut File,
-    overwrite: bool,
-) -> Result<PathBuf, ArtifactError> {
-    check_path(relative, EXPORT_DENIED)?;
-    let (folder, name) = relative.rsplit_once('/').unwrap_or((".", relative));
-    let opened = open_root(root)?;
-    let folder = resolve(&opened, folder, OFlags::RDONLY | OFlags::DIRECTORY)
-        .map_err(|error| denied(EXPORT_DENIED, error))?;
-    let temporary = temporary_name()?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(0o644);
-    let target =
-        rustix::fs::openat(&folder, &temporary, flags, mode).map_err(|error| denied(EXPORT_DENIED, error))?;
-
-    let done = fill_and_name(file, File::from(target), &folder, &temporary, name, overwrite);
-    // A rename took the temporary's name away; whatever failed before, it is still there.
-    if done.is_err()
-        && let Err(error) = rustix::fs::unlinkat(&folder, &temporary, AtFlags::empty())
-        && error != Errno::NOENT
-    {
-        tracing::warn!(%error, temporary, "a temporary file stays in an export root");
-    }
-    done.map(|()| root.join(relative))
-}
-
-fn fill_and_name(
-    file: &mut File,
-    mut target: File,
-    folder: &OwnedFd,
-    temporary: &str,
-    name: &str,
-    overwrite: bool,
-) -> Result<(), ArtifactError> {
-    file.seek(SeekFrom::Start(0)).map_err(io("read the artifact"))?;
-    std::io::copy(file, &mut target).map_err(io("write the export"))?;
-    target.sync_all().map_err(io("write the export"))?;
-    let flags = if overwrite { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-    let named = match rustix::fs::renameat_with(folder, temporary, folder, name, flags) {
-        // A file system without NOREPLACE: a link to a free name is the same promise.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            rustix::fs::linkat(folder, temporary, folder, name, AtFlags::empty())
-                .and_then(|()| rustix::fs::unlinkat(folder, temporary, AtFlags::empty()))
-        }
-        done => done,
-    };
-    named.map_err(|error| match error {
-        Errno::EXIST => ArtifactError::Path {
-            code: "export_exists",
-            message: "a file of this name is there already, and this export root does not overwrite"
-                .to_owned(),
-        },
-        other => denied(EXPORT_DENIED, other),
-    })?;
-    rustix::fs::fsync(folder).map_err(io("sync the export's folder"))
-}
-
-/// The root is the operator's own word: symlinks in *its* path are theirs to make.
-fn open_root(root: &Path) -> Result<OwnedFd, ArtifactError> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(root, flags, Mode::empty()).map_err(io("open the root; the operator has to look at it"))
-}
-
 fn resolve(root: &OwnedFd, relative: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -187,7 +162,7 @@ fn resolve(root: &OwnedFd, relative: &str, flags: OFlags) -> Result<OwnedFd, Err
 
 /// Missing, forbidden, outside, special: one answer, so that nobody can probe what is there. Only
 /// faults of ours are told apart.
-fn denied(code: &'static str, error: Errno) -> ArtifactError {
+pub(super) fn denied(code: &'static str, error: Errno) -> ArtifactError {
     match error {
         Errno::NOSYS => {
             let message = "this kernel has no openat2 (Linux 5.6), so nothing is opened beneath a root";
@@ -218,7 +193,7 @@ fn is_owner_trusted(root: &OwnedFd, uid: u32) -> Result<bool, ArtifactError> {
 }
 
 /// The rule of paths, in words that name it: a caller's own text is no secret.
-fn check_path(relative: &str, code: &'static str) -> Result<(), ArtifactError> {
+pub(super) fn check_path(relative: &str, code: &'static str) -> Result<(), ArtifactError> {
     let refused = |rule: &str| ArtifactError::Path { code, message: format!("the path {rule}") };
     if relative.is_empty() || relative.len() > PATH_BYTES_MAX {
         return Err(refused("has to be 1 to 4096 bytes long"));

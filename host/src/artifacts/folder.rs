@@ -176,8 +176,13 @@ fn refused(shown: &str, error: Errno) -> ArtifactError {
 
 /// A name that nobody can guess, for a file that is not whole yet.
 pub(super) fn temporary_name() -> Result<String, ArtifactError> {
+    Ok(format!(".{}.part", random_hex()?))
+}
+
+/// 32 digits that nobody can guess.
+pub(super) fn random_hex() -> Result<String, ArtifactError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)
         .map_err(|error| io("draw a name")(std::io::Error::other(error.to_string())))?;
-    Ok(format!(".{}.part", hex::encode(random)))
+    Ok(hex::encode(random))
 }

@@ -2,17 +2,21 @@
 
 mod door;
 mod error;
+mod export;
 mod folder;
 mod import;
 pub mod preview;
+mod private;
 mod sniff;
 mod store;
 
 #[cfg(test)]
 mod tests;
 
-pub use door::{RootEntry, export_beneath, list_beneath, open_beneath};
+pub use door::{Door, RootEntry, list_beneath, open_beneath};
 pub use error::ArtifactError;
+pub use export::{Export, Swept, export_beneath};
 pub use import::ImportSource;
+pub use private::{Private, real};
 pub use sniff::{agrees, sniff};
 pub use store::{Incoming, Store, Stored};

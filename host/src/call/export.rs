@@ -1,4 +1,7 @@
 //! `artifact_export`: an artifact's bytes become a named file under an export root.
+//!
+//! Whoever waits for it is needed to the end: an export that nobody waits for stops, and leaves
+//! nothing. Connections take turns, for a disk serves many at once no sooner than a few.
 
 use std::sync::Arc;
 
@@ -6,13 +9,44 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::error::RETRY_FULL_STORE_MS;
 use super::{CallError, Context, Host};
-use crate::artifacts::{self, ArtifactError};
+use crate::artifacts::{self, ArtifactError, Export, Swept};
 use crate::ledger::{ArtifactRow, NewEvent};
 use crate::policy::{Denial, ExportRoot, Project};
 use crate::query::{self, bad};
+use crate::run::Turns;
+use crate::run::turns::Turn;
 
 const TOOL: &str = "artifact_export";
+
+/// Exports that write at once, over all connections.
+const AT_ONCE: usize = 4;
+
+/// The exports of one host.
+#[derive(Debug)]
+pub struct Exports {
+    turns: Turns,
+    swept: Arc<Swept>,
+}
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self { turns: Turns::new(AT_ONCE), swept: Arc::default() }
+    }
+}
+
+impl Exports {
+    /// Waits for a turn, for as long as the caller waits.
+    async fn turn(&self, context: &Context) -> Result<Turn, CallError> {
+        let caller = &context.caller;
+        let name = caller.name();
+        tokio::select! {
+            turn = self.turns.take(&name, caller.connection, u64::MAX) => Ok(turn),
+            () = context.gone.cancelled() => Err(left()),
+        }
+    }
+}
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +80,8 @@ pub struct ArtifactExportResult {
 ///
 /// # Errors
 /// `artifact_unknown`, `artifact_gone`, `export_root_unknown`, `export_root_required`,
-/// `export_path_denied`, `export_exists`, `export_overwrite_denied`.
+/// `export_path_denied`, `export_exists`, `export_overwrite_denied`, `export_full`,
+/// `root_private`, `request_cancelled`.
 pub async fn artifact_export(
     host: &Arc<Host>,
     context: &Context,
@@ -61,10 +96,23 @@ pub async fn artifact_export(
     }
     let name = args.name.unwrap_or_else(|| default_name(&row));
 
-    let mut file = query::open_proved(host, "/artifact_id", &row).await?;
-    let (folder, relative, overwrite) = (root.path.clone(), name.clone(), args.overwrite);
-    let written =
-        query::blocking(move || artifacts::export_beneath(&folder, &relative, &mut file, overwrite)).await?;
+    // Held until the bytes are there: to prove them may be a read of all of them, too.
+    let turn = host.exports.turn(context).await?;
+    let mut export = Export {
+        file: query::open_proved(host, "/artifact_id", &row).await?,
+        relative: name.clone(),
+        overwrite: args.overwrite,
+        floor_bytes: host.policy().host.free_space_floor_bytes,
+        gone: context.gone.clone(),
+        swept: Arc::clone(&host.exports.swept),
+    };
+    let (opener, folder) = (Arc::clone(host), root.path.clone());
+    let written = query::blocking(move || {
+        // Given back by whoever writes, not by whoever may no longer wait for it.
+        let _turn = turn;
+        artifacts::export_beneath(&opener.door(&folder), &mut export)
+    })
+    .await?;
     let path = match written {
         Ok(path) => path,
         Err(error) => return Err(refused(host, context, &project, &root, error).await),
@@ -76,7 +124,7 @@ pub async fn artifact_export(
         caller: context.caller.described(),
         body: json!({
             "artifact_id": row.id, "checksum_sha256": row.digest, "size_bytes": row.size_bytes.to_string(),
-            "root": root.name, "name": name, "overwrite": overwrite,
+            "root": root.name, "name": name, "overwrite": args.overwrite,
         }),
     };
     host.ledger.event(event).await.map_err(CallError::fault)?;
@@ -140,11 +188,24 @@ async fn refused(
                 if root.overwrite { "choose another name, or overwrite" } else { "choose another name" };
             bad(code, "/name", format!("{message}; {other}"))
         }
+        ArtifactError::Full { floor_bytes } => {
+            let message = format!(
+                "the disk of export root {} would have less than the {floor_bytes} bytes free that policy keeps",
+                root.name
+            );
+            CallError::Busy { code: "export_full", message, retry_after_ms: RETRY_FULL_STORE_MS }
+        }
+        ArtifactError::Cancelled => left(),
         ArtifactError::Path { code, message } => {
+            let advice = if code == "root_private" {
+                "ask the operator to give this root a folder of its own"
+            } else {
+                "give a plain relative name"
+            };
             let denial = Denial {
                 code,
                 message,
-                advice: "give a plain relative name".to_owned(),
+                advice: advice.to_owned(),
                 rule: format!("[[export_root]] {}", root.name),
                 line: Some(root.line),
             };
@@ -154,11 +215,40 @@ async fn refused(
     }
 }
 
+fn left() -> CallError {
+    CallError::Failed {
+        run: None,
+        class: "cancelled".to_owned(),
+        code: "request_cancelled".to_owned(),
+        message: "the caller stopped waiting, and nothing was exported".to_owned(),
+        advice: "export it again".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use helix_ids::{ArtifactType, Digest, identity};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::call::Caller;
+
+    #[tokio::test]
+    async fn i9_so_many_exports_write_at_once_and_who_waits_may_leave() {
+        let exports = Exports::default();
+        let context =
+            Context { caller: Caller::local(1, "test"), progress: None, gone: CancellationToken::new() };
+        let leaving = Context { gone: CancellationToken::new(), ..context.clone() };
+        let mut turns = Vec::new();
+        for _ in 0..AT_ONCE {
+            turns.push(exports.turn(&context).await.unwrap());
+        }
+        leaving.gone.cancel();
+        let left = exports.turn(&leaving).await;
+        assert!(matches!(left, Err(CallError::Failed { code, .. }) if code == "request_cancelled"));
+        drop(turns.pop());
+        assert!(exports.turn(&context).await.is_ok());
+    }
 
     #[test]
     fn an_export_is_called_as_the_artifact_is() {

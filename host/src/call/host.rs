@@ -1,6 +1,6 @@
 //! Everything that one home has, put together once, and who is asking.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use helix_ids::text::escaped_line;
@@ -9,11 +9,12 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::error::RETRY_FULL_STORE_MS;
+use super::export::Exports;
 use super::identify::{IdentifiedCall, Overtaken};
 use super::import::Imports;
 use super::rate::RateLimit;
 use super::{CallError, recover};
-use crate::artifacts::{ArtifactError, Store};
+use crate::artifacts::{ArtifactError, Door, Private, Store};
 use crate::catalog::Catalog;
 use crate::ledger::{Ledger, LedgerError, NewAttempt, NewDenial, Owner};
 use crate::plan::Plan;
@@ -65,6 +66,7 @@ pub struct Host {
     /// Who may read a whole artifact: each such read holds some megabytes.
     pub reading: Turns,
     pub imports: Imports,
+    pub exports: Exports,
     /// What was made of policy when the host started, once and for all.
     start: Start,
     policy: PolicyFile,
@@ -140,7 +142,7 @@ impl Host {
     /// # Errors
     /// [`OpenError`]. A missing policy is none: such a host offers nothing.
     pub async fn open(settings: HostSettings) -> Result<Arc<Self>, OpenError> {
-        let policy = PolicyFile::open(&settings.policy_file).map_err(OpenError::Policy)?;
+        let policy = PolicyFile::open(&settings.policy_file, &settings.home).map_err(OpenError::Policy)?;
         let limits = policy.current().host.clone();
         let owner = Owner(format!("{}@{}", std::process::id(), Ledger::now_ms()));
         let ledger =
@@ -165,6 +167,7 @@ impl Host {
             short: Turns::new(short_at_once()),
             reading: Turns::new(READS_AT_ONCE),
             imports: Imports::default(),
+            exports: Exports::default(),
             start,
             policy,
             loading: Mutex::default(),
@@ -185,6 +188,14 @@ impl Host {
     /// Whether there is a policy file, and what is wrong with the one that was refused last.
     pub fn policy_file(&self) -> &PolicyFile {
         &self.policy
+    }
+
+    /// The door to an operator's root, which leads to nothing of ours.
+    pub fn door(&self, root: &Path) -> Door {
+        let HostSettings { home, policy_file, .. } = &self.settings;
+        let policy = self.policy();
+        let stores = [Some(self.store.root()), policy.store_root().map(Path::to_owned)];
+        Door::new(root, Private::new(home, policy_file, stores.iter().flatten().map(PathBuf::as_path)))
     }
 
     /// Reads the policy again if its file changed. A bad file leaves the old one in force.

@@ -102,7 +102,7 @@ pub enum ImportStatus {
 ///
 /// # Errors
 /// `import_source_invalid`, `import_root_unknown`, `import_root_required`, `import_path_denied`,
-/// `import_too_large`, `import_file_changed`, `imports_full`, `type_unknown`, `type_mismatch`,
+/// `root_private`, `import_too_large`, `import_file_changed`, `imports_full`, `type_unknown`, `type_mismatch`,
 /// `label_invalid`, `checksum_invalid`, `checksum_mismatch`, `store_quota`, `store_full`.
 pub async fn artifact_import(
     host: &Arc<Host>,
@@ -174,7 +174,9 @@ impl Import {
     ) -> Result<ArtifactSummary, CallError> {
         let source = match (&item.origin, &self.root) {
             (Origin::Inline(text), _) => copy::Source::Inline(text.clone()),
-            (Origin::File(path), Some(root)) => copy::Source::Beneath(root.path.clone(), path.clone()),
+            (Origin::File(path), Some(root)) => {
+                copy::Source::Beneath(self.host.door(&root.path), path.clone())
+            }
             (Origin::File(_), None) => return Err(CallError::fault("an import by path without a root")),
         };
         let (wanted, file_max, stop) = (item.wanted.clone(), self.file_max(), self.stop.clone());

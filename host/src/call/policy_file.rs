@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::roots;
 use crate::policy::{Policy, PolicyError};
 
 /// Largest policy file that is read.
@@ -47,6 +48,9 @@ pub enum PolicyFileError {
 #[derive(Debug)]
 pub struct PolicyFile {
     path: PathBuf,
+    home: PathBuf,
+    /// A store stays where it was when the host started, whatever a later policy says.
+    store_in_use: Option<PathBuf>,
     current: RwLock<Arc<Policy>>,
     seen: Mutex<Option<Stamp>>,
     problem: Mutex<Option<String>>,
@@ -63,21 +67,32 @@ struct Stamp {
 
 impl PolicyFile {
     /// Reads the policy for the first time. A file that is not there means that nothing is
-    /// allowed; one that is there must be good.
+    /// allowed; one that is there must be good, and no root of it may lead to what `home` holds.
     ///
     /// # Errors
     /// [`PolicyFileError`].
-    pub fn open(path: &Path) -> Result<Self, PolicyFileError> {
+    pub fn open(path: &Path, home: &Path) -> Result<Self, PolicyFileError> {
         let (policy, stamp) = match read(path)? {
             Some((text, stamp)) => (parse(path, &text)?, Some(stamp)),
             None => (parse(path, NO_POLICY)?, None),
         };
+        let policy = with_good_roots(policy, path, home, None)?;
         Ok(Self {
             path: path.to_owned(),
+            home: home.to_owned(),
+            store_in_use: policy.store_root().map(Path::to_owned),
             current: RwLock::new(Arc::new(policy)),
             seen: Mutex::new(stamp),
             problem: Mutex::new(None),
         })
+    }
+
+    /// The policy that lies there, for one who only reads it; where its roots lead is not asked.
+    ///
+    /// # Errors
+    /// [`PolicyFileError`].
+    pub fn look(path: &Path) -> Result<Policy, PolicyFileError> {
+        parse(path, &read(path)?.map_or_else(|| NO_POLICY.to_owned(), |(text, _stamp)| text))
     }
 
     /// The policy in force.
@@ -126,7 +141,8 @@ impl PolicyFile {
                 reason: "is gone; the policy that was read before stays in force",
             })?;
             *seen = Some(stamp);
-            parse(&self.path, &text)
+            let policy = parse(&self.path, &text)?;
+            with_good_roots(policy, &self.path, &self.home, self.store_in_use.as_deref())
         });
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
@@ -166,6 +182,18 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn parse(path: &Path, text: &str) -> Result<Policy, PolicyFileError> {
     Policy::from_toml(text).map_err(|source| PolicyFileError::Refused { path: path.to_owned(), source })
+}
+
+fn with_good_roots(
+    policy: Policy,
+    path: &Path,
+    home: &Path,
+    store_in_use: Option<&Path>,
+) -> Result<Policy, PolicyFileError> {
+    match roots::private(&policy, home, path, store_in_use) {
+        problems if problems.is_empty() => Ok(policy),
+        problems => Err(PolicyFileError::Refused { path: path.to_owned(), source: PolicyError(problems) }),
+    }
 }
 
 fn stamp_of(path: &Path) -> io::Result<Option<Stamp>> {

@@ -15,6 +15,7 @@ use super::attach;
 use super::home::Home;
 use super::output::{self, EXIT_BAD};
 use super::settings::Settings;
+use crate::call::roots;
 use crate::policy::Policy;
 
 /// Free space below which nothing new is stored, where no policy says otherwise.
@@ -230,6 +231,15 @@ fn policy(settings: &Settings) -> Vec<Finding> {
             )];
         }
     };
+    let private = roots::private(&policy, &settings.home, &settings.policy_file, None);
+    if !private.is_empty() {
+        let lines: Vec<String> = private.iter().map(ToString::to_string).collect();
+        return vec![Finding::broken(
+            "policy",
+            format!("{shown}:\n{}", lines.join("\n")),
+            format!("correct the roots in {shown}, then helixmcp policy check"),
+        )];
+    }
     let (components, projects) = (policy.components().len(), policy.projects());
     let detail = format!("{shown}: {components} components, {} projects", projects.len());
     let mut findings = vec![if components == 0 {

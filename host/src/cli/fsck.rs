@@ -36,8 +36,8 @@ pub struct FsckCommand {
 /// # Errors
 /// When there is nothing to check or it cannot be read.
 pub async fn run(command: FsckCommand, settings: &Settings, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let policy = PolicyFile::open(&settings.policy_file)?;
-    let store_root = policy.current().store_root().unwrap_or(&settings.home).to_owned();
+    let policy = PolicyFile::look(&settings.policy_file)?;
+    let store_root = policy.store_root().unwrap_or(&settings.home).to_owned();
     let is_well = fsck(&settings.home, &store_root, command.deep, settings.json, out).await?;
     Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::from(output::EXIT_BAD) })
 }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 
 use super::output::{EXIT_DENIED, Told};
 use super::settings::Settings;
+use crate::artifacts::Private;
 use crate::policy::Policy;
 
 /// A file as `artifact_import` takes it.
@@ -55,6 +56,15 @@ fn beneath(roots: &[(String, PathBuf)], file: &Path) -> Option<Located> {
 
 fn refusal(settings: &Settings, project: &str, file: &Path) -> String {
     let folder = file.parent().unwrap_or(file);
+    let private = Private::new(&settings.home, &settings.policy_file, [settings.home.as_path()]);
+    if let Some(objection) = private.objection(folder) {
+        return format!(
+            "{} lies under no import root of project {project}, and {} may be none: it {objection}.\n\
+             Put the file into a folder that holds data alone.",
+            file.display(),
+            folder.display(),
+        );
+    }
     let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or("data").to_ascii_lowercase();
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(32).collect();
     let name = if name.starts_with(|c: char| c.is_ascii_lowercase()) { name } else { format!("data-{name}") };

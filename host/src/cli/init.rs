@@ -14,8 +14,10 @@ use serde_json::json;
 
 use super::client_config;
 use super::home::Home;
+use super::output::Told;
 use super::settings::Settings;
 use super::{output, policy as policy_commands};
+use crate::call::roots;
 use crate::policy::{Policy, edit};
 
 /// The one project of a new policy.
@@ -40,7 +42,7 @@ pub fn run(args: &InitArgs, settings: &Settings, out: &mut dyn Write) -> anyhow:
     home.cache_key()?;
     let import_root = import_root(args, &home)?;
     let export_root = home.folder("exports")?;
-    let made = write_policy(&settings.policy_file, &import_root, &export_root)?;
+    let made = write_policy(settings, &import_root, &export_root)?;
     let entry = client_config::common_entry(settings)?;
     if settings.json {
         let done = json!({
@@ -78,10 +80,13 @@ fn import_root(args: &InitArgs, home: &Home) -> anyhow::Result<PathBuf> {
 }
 
 /// Writes the starter; `false` if there is a policy already, which is then checked.
-fn write_policy(path: &Path, import_root: &Path, export_root: &Path) -> anyhow::Result<bool> {
+fn write_policy(settings: &Settings, import_root: &Path, export_root: &Path) -> anyhow::Result<bool> {
+    let path = &settings.policy_file;
     let text = edit::starter(&PROJECT.parse()?, Some(import_root), Some(export_root));
     // What we write must be what we would accept: a quote in a path would show here.
-    Policy::from_toml(&text).with_context(|| format!("no policy can name {}", import_root.display()))?;
+    let ours =
+        Policy::from_toml(&text).with_context(|| format!("no policy can name {}", import_root.display()))?;
+    good_roots(&ours, settings)?;
     if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
@@ -94,9 +99,22 @@ fn write_policy(path: &Path, import_root: &Path, export_root: &Path) -> anyhow::
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let old = std::fs::read_to_string(path)?;
-            Policy::from_toml(&old).with_context(|| format!("{} is there and is refused", path.display()))?;
+            let old = Policy::from_toml(&old)
+                .with_context(|| format!("{} is there and is refused", path.display()))?;
+            good_roots(&old, settings).with_context(|| format!("{} is refused", path.display()))?;
             Ok(false)
         }
         Err(error) => Err(error).with_context(|| format!("cannot write {}", path.display())),
+    }
+}
+
+/// As the host would see it.
+fn good_roots(policy: &Policy, settings: &Settings) -> anyhow::Result<()> {
+    match roots::private(policy, &settings.home, &settings.policy_file, None).as_slice() {
+        [] => Ok(()),
+        problems => {
+            let messages: Vec<&str> = problems.iter().map(|found| found.message.as_str()).collect();
+            Err(Told::arguments(messages.join("\n")))
+        }
     }
 }

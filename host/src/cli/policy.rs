@@ -17,6 +17,7 @@ use serde_json::json;
 
 use super::Settings;
 use super::output::{self, EXIT_BAD, Told};
+use crate::call::roots;
 use crate::policy::{self, FILE_BYTES_MAX, Policy, PolicyError, edit};
 
 #[derive(Clone, Debug, Subcommand)]
@@ -71,8 +72,10 @@ fn init(args: &InitArgs, settings: &Settings, out: &mut dyn Write) -> anyhow::Re
     let import_root = args.import_root.as_deref().map(folder).transpose()?;
     let export_root = args.export_root.as_deref().map(folder).transpose()?;
     let text = edit::starter(&args.project, import_root.as_deref(), export_root.as_deref());
-    Policy::from_toml(&text).map_err(|error| Told::arguments(error.to_string()))?;
     let path = &settings.policy_file;
+    Policy::from_toml(&text)
+        .and_then(|policy| with_good_roots(policy, settings))
+        .map_err(|error| Told::arguments(error.to_string()))?;
     let parent = path.parent().unwrap_or(Path::new("/"));
     DirBuilder::new()
         .recursive(true)
@@ -112,7 +115,7 @@ pub(super) fn folder(path: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn check(path: &Path, settings: &Settings, out: &mut dyn Write) -> anyhow::Result<ExitCode> {
-    let parsed = Policy::from_bytes(&read(path)?);
+    let parsed = Policy::from_bytes(&read(path)?).and_then(|policy| with_good_roots(policy, settings));
     let mut refusals = unsafe_file(path)?;
     let (problems, odd) = match &parsed {
         Ok(policy) => {
@@ -146,6 +149,15 @@ fn check(path: &Path, settings: &Settings, out: &mut dyn Write) -> anyhow::Resul
         }
     }
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_BAD) })
+}
+
+/// The policy, if no root of it leads to what the host keeps for itself. A draft is held to where
+/// the policy in force lies.
+fn with_good_roots(policy: Policy, settings: &Settings) -> Result<Policy, PolicyError> {
+    match roots::private(&policy, &settings.home, &settings.policy_file, None) {
+        problems if problems.is_empty() => Ok(policy),
+        problems => Err(PolicyError(problems)),
+    }
 }
 
 fn diff(old: &Path, new: &Path, settings: &Settings, out: &mut dyn Write) -> anyhow::Result<ExitCode> {

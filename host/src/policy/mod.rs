@@ -273,6 +273,16 @@ impl Policy {
         &self.components
     }
 
+    /// Import roots, whoever may read from them.
+    pub fn all_import_roots(&self) -> impl Iterator<Item = &ImportRoot> {
+        self.import_roots.iter().map(|(root, _scope)| root)
+    }
+
+    /// Export roots, whoever may write to them.
+    pub fn all_export_roots(&self) -> impl Iterator<Item = &ExportRoot> {
+        self.export_roots.iter().map(|(root, _scope)| root)
+    }
+
     /// Import roots that a project may read from.
     #[must_use]
     pub fn import_roots(&self, project: &Project) -> Vec<&ImportRoot> {

@@ -69,7 +69,8 @@ pub struct BrowseEntry {
 /// A page of a folder beneath an import root.
 ///
 /// # Errors
-/// `import_root_unknown`, `import_root_required`, `import_path_denied`, `cursor_unknown`.
+/// `import_root_unknown`, `import_root_required`, `import_path_denied`, `root_private`,
+/// `cursor_unknown`.
 pub async fn artifact_browse(
     host: &Arc<Host>,
     context: &Context,
@@ -78,8 +79,8 @@ pub async fn artifact_browse(
     let project = host.project(context, args.project_id.as_deref()).await?;
     let root = import_root(host, context, &project, "artifact_browse", args.root.as_deref()).await?;
     let path = args.path.unwrap_or_default();
-    let (folder, relative) = (root.path.clone(), path.clone());
-    let listed = blocking(move || artifacts::list_beneath(&folder, &relative)).await?;
+    let (opener, folder, relative) = (Arc::clone(host), root.path.clone(), path.clone());
+    let listed = blocking(move || artifacts::list_beneath(&opener.door(&folder), &relative)).await?;
     let entries = match listed {
         Ok(entries) => entries,
         Err(error) => return Err(path_denied(host, context, &project, "artifact_browse", &root, error).await),
@@ -141,10 +142,15 @@ pub async fn path_denied(
     let ArtifactError::Path { code, message } = error else {
         return refused("/path", error);
     };
+    let advice = if code == "root_private" {
+        "ask the operator to give this root a folder of its own".to_owned()
+    } else {
+        format!("artifact_browse shows what can be imported from root {}", root.name)
+    };
     let denial = Denial {
         code,
         message,
-        advice: format!("artifact_browse shows what can be imported from root {}", root.name),
+        advice,
         rule: format!("[[import_root]] {}", root.name),
         line: Some(root.line),
     };

@@ -7,6 +7,7 @@ mod at_run;
 mod attack;
 mod border;
 mod cancels;
+mod doors;
 mod listed;
 mod listing;
 mod outputs;

@@ -84,6 +84,19 @@ fn a_policy_replaced_by_a_link_is_not_taken() -> Result<()> {
     )
 }
 
+/// A root through which a caller could write itself a policy.
+#[test]
+fn a_policy_whose_root_leads_to_the_home_is_not_taken() -> Result<()> {
+    broken(
+        |policy, good| {
+            let home = policy.parent().context("no home")?;
+            let root = format!("\n[[export_root]]\nname = \"wide\"\npath = {home:?}\nprojects = \"all\"\n");
+            replace(policy, format!("{good}{root}").as_bytes())
+        },
+        "root_private",
+    )
+}
+
 #[test]
 fn a_policy_that_is_removed_stays_in_force() -> Result<()> {
     broken(|policy, _good| Ok(fs::remove_file(policy)?), "is gone")

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use helix_ids::ArtifactType;
 
+use super::door_to;
 use crate::artifacts::{ArtifactError, ImportSource, Store, list_beneath, open_beneath};
 
 /// An import root with one file in a folder, and a secret beside the root.
@@ -31,13 +32,13 @@ impl Lab {
 
     fn read(&self, relative: &str) -> Result<String, ArtifactError> {
         let mut text = String::new();
-        open_beneath(&self.root(), relative)?.read_to_string(&mut text).unwrap();
+        open_beneath(&door_to(&self.root()), relative)?.read_to_string(&mut text).unwrap();
         Ok(text)
     }
 
     /// The message of the denial.
     fn denied(&self, relative: &str) -> String {
-        match open_beneath(&self.root(), relative) {
+        match open_beneath(&door_to(&self.root()), relative) {
             Err(ArtifactError::Path { code: "import_path_denied", message }) => message,
             other => panic!("{relative:?}: {other:?}"),
         }
@@ -129,10 +130,10 @@ fn links_are_never_followed() {
         assert_eq!(lab.denied(path), lab.missing(), "{path}");
     }
     assert!(lab.denied("folder/").contains("part"));
-    let listed = list_beneath(&root, "").unwrap();
+    let listed = list_beneath(&door_to(&root), "").unwrap();
     assert_eq!(listed.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["sub"]);
     for folder in ["folder", "up", "outside"] {
-        assert!(matches!(list_beneath(&root, folder), Err(ArtifactError::Path { .. })), "{folder}");
+        assert!(matches!(list_beneath(&door_to(&root), folder), Err(ArtifactError::Path { .. })), "{folder}");
     }
 }
 
@@ -193,7 +194,7 @@ fn a_sparse_giant_is_refused_by_its_size() {
     let lab = Lab::new();
     let giant = File::create(lab.root().join("giant")).unwrap();
     giant.set_len(8 << 40).unwrap();
-    let file = open_beneath(&lab.root(), "giant").unwrap();
+    let file = open_beneath(&door_to(&lab.root()), "giant").unwrap();
     let refused = ImportSource::new(file, 5 << 40);
     assert!(matches!(refused, Err(ArtifactError::TooLarge { .. })), "{refused:?}");
 }
@@ -204,7 +205,7 @@ fn a_file_that_changes_meanwhile_is_refused() {
     fn import(lab: &Lab, change: impl FnOnce(&Path)) -> Result<u64, ArtifactError> {
         let store = Store::open(&lab.folder.path().join("store"), 0).unwrap();
         let mut source =
-            ImportSource::new(open_beneath(&lab.root(), "sub/reads.fq").unwrap(), 1 << 20).unwrap();
+            ImportSource::new(open_beneath(&door_to(&lab.root()), "sub/reads.fq").unwrap(), 1 << 20).unwrap();
         // The first bytes are read before the change, as a slow import would.
         let mut first = [0; 4];
         source.read_exact(&mut first).unwrap();
@@ -242,7 +243,8 @@ fn a_file_that_changes_meanwhile_is_refused() {
 fn a_stopped_import_leaves_nothing() {
     let lab = Lab::new();
     let store = Store::open(&lab.folder.path().join("store"), 0).unwrap();
-    let source = ImportSource::new(open_beneath(&lab.root(), "sub/reads.fq").unwrap(), 1 << 20).unwrap();
+    let source =
+        ImportSource::new(open_beneath(&door_to(&lab.root()), "sub/reads.fq").unwrap(), 1 << 20).unwrap();
     let asked = std::cell::Cell::new(0);
     let mut source = source.stop_when(move || asked.replace(asked.get() + 1) > 0);
     let stopped = store.put(&mut source, 1 << 20, &mut |_| ());
@@ -260,7 +262,7 @@ fn a_list_is_sorted_and_clean() {
         fs::write(root.join(name), "12").unwrap();
     }
     fs::write(root.join(OsStr::from_bytes(b"bad\xff")), "x").unwrap();
-    let listed = list_beneath(&root, "").unwrap();
+    let listed = list_beneath(&door_to(&root), "").unwrap();
     let rows: Vec<_> = listed
         .iter()
         .map(|entry| (entry.path.as_str(), entry.is_dir, entry.size_bytes, entry.guessed_type))
@@ -272,10 +274,10 @@ fn a_list_is_sorted_and_clean() {
         ("z", false, 2, None),
     ];
     assert_eq!(rows, expected);
-    let inner = list_beneath(&root, "sub").unwrap();
+    let inner = list_beneath(&door_to(&root), "sub").unwrap();
     assert_eq!(inner[0].path, "sub/reads.fq");
-    assert!(open_beneath(&root, &inner[0].path).is_ok());
+    assert!(open_beneath(&door_to(&root), &inner[0].path).is_ok());
     for denied in ["..", "none", "sub/reads.fq", "/"] {
-        assert!(matches!(list_beneath(&root, denied), Err(ArtifactError::Path { .. })), "{denied}");
+        assert!(matches!(list_beneath(&door_to(&root), denied), Err(ArtifactError::Path { .. })), "{denied}");
     }
 }

@@ -4,14 +4,13 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use helix_ids::ArtifactType;
 use tokio_util::sync::CancellationToken;
 
 use super::order::Wanted;
-use crate::artifacts::{self, ArtifactError, ImportSource, Store, Stored};
+use crate::artifacts::{self, ArtifactError, Door, ImportSource, Store, Stored};
 
 /// What the sniffers look at.
 const HEAD_BYTES: usize = 64 * 1024;
@@ -20,7 +19,7 @@ const HEAD_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub(super) enum Source {
     Inline(Arc<str>),
-    Beneath(PathBuf, String),
+    Beneath(Door, String),
 }
 
 /// What is about to come in: its size and type are known, and none of it is stored.
@@ -73,8 +72,8 @@ pub(super) fn open(
             let artifact_type = admit_type(head.get(..HEAD_BYTES).unwrap_or(head), name, wanted.hint)?;
             Ok(Opened { bytes: Bytes::Inline(text.clone()), artifact_type })
         }
-        Source::Beneath(root, path) => {
-            let file = artifacts::open_beneath(root, path).map_err(Refusal::Store)?;
+        Source::Beneath(door, path) => {
+            let file = artifacts::open_beneath(door, path).map_err(Refusal::Store)?;
             let head = head_of(&file).map_err(unreadable)?;
             let stop = stop.clone();
             let source = ImportSource::new(file, file_max).map_err(Refusal::Store)?;
@@ -135,11 +134,13 @@ fn head_of(file: &File) -> io::Result<Vec<u8>> {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::path::{Path, PathBuf};
 
     use helix_ids::Digest;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::artifacts::Private;
 
     const READS: &str = "@r1\nACGT\n+\nIIII\n";
     const FILE_MAX: u64 = 1_000;
@@ -160,9 +161,14 @@ mod tests {
 
     impl Place {
         fn import(&self, path: &str, wanted: &Wanted, file_max: u64) -> Result<Copied, Refusal> {
-            let source = Source::Beneath(self.root.clone(), path.to_owned());
+            let source = Source::Beneath(self.door(), path.to_owned());
             let opened = open(&source, wanted, file_max, &CancellationToken::new())?;
             copy(&self.store, opened, wanted, &mut |_done, _total| {})
+        }
+
+        fn door(&self) -> Door {
+            let none = Path::new("/nonexistent");
+            Door::new(&self.root, Private::new(none, none, []))
         }
 
         fn stores(&self, bytes: &str) -> bool {
@@ -202,7 +208,7 @@ mod tests {
     fn what_nobody_wants_any_more_stops_between_two_reads() {
         let place = place();
         let stop = CancellationToken::new();
-        let source = Source::Beneath(place.root.clone(), "r.fastq".to_owned());
+        let source = Source::Beneath(place.door(), "r.fastq".to_owned());
         let opened = open(&source, &Wanted::default(), FILE_MAX, &stop).unwrap();
         stop.cancel();
         let stopped = copy(&place.store, opened, &Wanted::default(), &mut |_done, _total| {});

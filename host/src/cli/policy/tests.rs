@@ -43,7 +43,13 @@ fn init_args(root: Option<PathBuf>) -> PolicyCommand {
 #[tokio::test]
 async fn a_new_policy_is_good_and_is_never_overwritten() {
     let world = World::new();
-    let root = world.folder.path().to_owned();
+    let above = world.folder.path().to_owned();
+    let error = world.run(init_args(Some(above))).await.unwrap_err();
+    assert!(error.to_string().contains("root_private"), "{error}");
+    assert!(!world.settings.policy_file.exists());
+
+    let root = world.folder.path().join("data");
+    std::fs::create_dir(&root).unwrap();
     let (code, _) = world.run(init_args(Some(root))).await.unwrap();
     assert_eq!(code, ExitCode::SUCCESS);
     let (code, told) = world.run(PolicyCommand::Check { file: None }).await.unwrap();
