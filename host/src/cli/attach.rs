@@ -24,6 +24,8 @@ use super::home::Home;
 use super::host::READY;
 use super::output::{self, EXIT_BUSY, Told};
 use super::settings::Settings;
+use crate::artifacts::real;
+use crate::mcp::admin::Status;
 use crate::mcp::client::Client;
 
 /// How long a host may take until it listens: it checks and compiles its toolpacks first, and
@@ -64,6 +66,9 @@ pub async fn client(settings: &Settings) -> anyhow::Result<Client> {
             sleep(LOOK_AGAIN).await;
             continue;
         };
+        if settings.names_policy {
+            same_policy(&status, settings)?;
+        }
         if status.version == env!("CARGO_PKG_VERSION") || !may_replace {
             return Ok(client);
         }
@@ -110,9 +115,46 @@ pub async fn running(home: &Home) -> anyhow::Result<Option<Client>> {
 pub async fn reload(settings: &Settings) -> anyhow::Result<Option<String>> {
     let Some(home) = Home::open(&settings.home)? else { return Ok(None) };
     let Some(client) = running(&home).await? else { return Ok(None) };
+    same_policy(&client.status().await?, settings)?;
     let reloaded = client.reload().await?;
     client.close().await;
     Ok(reloaded.problem)
+}
+
+/// Whether the host that runs now, if one does, obeys the policy file that a command is about to
+/// change.
+///
+/// # Errors
+/// When it obeys another, or cannot be asked.
+pub async fn obeys(settings: &Settings) -> anyhow::Result<()> {
+    let Some(home) = Home::open(&settings.home)? else { return Ok(()) };
+    let Some(client) = running(&home).await? else { return Ok(()) };
+    let status = client.status().await?;
+    client.close().await;
+    same_policy(&status, settings)
+}
+
+/// A host obeys one policy for all, so a command that goes by another file is told so.
+fn same_policy(status: &Status, settings: &Settings) -> anyhow::Result<()> {
+    if is_same_policy(status, settings) {
+        return Ok(());
+    }
+    Err(Told::arguments(format!(
+        "the host that runs for {} obeys {}, and this command goes by {}: name that file with --policy, \
+         or stop the host with `kill {}` first",
+        settings.home.display(),
+        status.policy_file,
+        settings.policy_file.display(),
+        status.pid,
+    )))
+}
+
+/// Whether the host obeys the file that a command goes by.
+#[must_use]
+pub fn is_same_policy(status: &Status, settings: &Settings) -> bool {
+    let (theirs, ours) = (&status.policy_file, &settings.policy_file);
+    // What is no UTF-8 reads the same on both sides, and leads nowhere.
+    *theirs == ours.display().to_string() || real(Path::new(theirs)) == real(ours)
 }
 
 /// A bare connection to the home's host, for a relay.

@@ -302,6 +302,18 @@ async fn host(settings: &Settings) -> Finding {
         }
     };
     client.close().await;
+    if !attach::is_same_policy(&status, settings) {
+        return Finding::note(
+            "host",
+            format!(
+                "pid {} obeys {}, and this command goes by {}",
+                status.pid,
+                status.policy_file,
+                settings.policy_file.display()
+            ),
+            format!("name that file with --policy, or stop the host with `kill {}`", status.pid),
+        );
+    }
     let detail = format!(
         "version {}, pid {}, {} tools, {} runs under way, {} clients attached",
         status.version, status.pid, status.tools, status.open_runs, status.attachments

@@ -68,6 +68,8 @@ impl Environment {
 pub struct Settings {
     pub home: PathBuf,
     pub policy_file: PathBuf,
+    /// A flag or the environment named that file; else it is where it usually is.
+    pub names_policy: bool,
     /// Print JSON.
     pub json: bool,
     /// What is logged, as `tracing` filters it.
@@ -88,6 +90,7 @@ impl Settings {
             .ok_or_else(|| Told::arguments("no home: give --home DIR, or set HELIXMCP_HOME"))?;
         let home = std::path::absolute(home)?;
         let policy_file = globals.policy.clone().or_else(|| environment.helixmcp_policy.clone());
+        let names_policy = policy_file.is_some();
         let policy_file = match policy_file {
             Some(file) => std::path::absolute(file)?,
             None => home.join("policy.toml"),
@@ -95,6 +98,7 @@ impl Settings {
         Ok(Self {
             home,
             policy_file,
+            names_policy,
             json: globals.json,
             log: environment.helixmcp_log.clone(),
             path: environment.path.clone(),

@@ -1,16 +1,18 @@
-//! The host's doors: roots that would lead to what it keeps for itself, and exports that would
-//! fill a disk or leave half a file.
+//! The host's doors: roots that would lead to what it keeps for itself, exports that would fill a
+//! disk or leave half a file, and commands that go by another policy than the host.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use helix_tests::{World, wait};
 use serde_json::json;
 
+use crate::guests;
 use crate::stage::{Stage, failure, imported};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -297,4 +299,62 @@ fn an_export_that_does_not_end_leaves_nothing() -> Result<()> {
     stage.honest_call()?;
     stage.client.close()?;
     stage.world.finish()
+}
+
+/// A command that names another policy than the host obeys is told so, and nothing is run or
+/// changed by it. The same file under another name is the same policy.
+#[test]
+fn a_command_that_names_another_policy_is_refused() -> Result<()> {
+    let mut stage = Stage::honest()?;
+    let world = &stage.world;
+    let other = world.path().join("other.toml");
+    fs::write(&other, world.policy.render())?;
+    let (other, call) = (other.display().to_string(), ["run", "echo", "text=other", "--json"]);
+    let named = world.cli(&[&["--policy", &other][..], &call].concat())?;
+    let mut by_environment = world.command(&call)?;
+    let by_environment = by_environment.env("HELIXMCP_POLICY", &other).stdin(Stdio::null()).output()?;
+    let by_environment =
+        (by_environment.status.code(), String::from_utf8_lossy(&by_environment.stderr).into_owned());
+    let ours = world.home().join("policy.toml").display().to_string();
+    for (code, said) in [(named.code, named.stderr), by_environment] {
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains(&other) && said.contains(&format!("obeys {ours}")), "{said}");
+    }
+    let serve = world.command(&["--policy", &other, "serve"])?.stdin(Stdio::null()).output()?;
+    assert_eq!(serve.status.code(), Some(2), "{}", String::from_utf8_lossy(&serve.stderr));
+    assert!(serve.stdout.is_empty());
+    let doctor = world.cli(&["--policy", &other, "doctor"])?;
+    assert!(doctor.stdout.contains(&format!("obeys {ours}")), "{}", doctor.stdout);
+
+    symlink(world.home(), world.path().join("same"))?;
+    let same = world.path().join("same/policy.toml").display().to_string();
+    world.cli(&[&["--policy", &same][..], &call].concat())?.ok()?;
+    world.cli(&call)?.ok()?;
+    assert_eq!(stage.runs()?, ["echo succeeded"]);
+    stage.finish()
+}
+
+/// What would change a policy that the host does not obey changes nothing.
+#[test]
+fn a_policy_that_the_host_does_not_obey_is_not_widened() -> Result<()> {
+    let world = World::new()?;
+    world.write_policy()?;
+    let elsewhere = world.path().join("elsewhere.toml").display().to_string();
+    fs::write(&elsewhere, world.policy.render())?;
+    let component = world.path().join("echo.wasm");
+    fs::write(&component, guests::honest("echo")?)?;
+    let mut host = world.command(&["--policy", &elsewhere, "host"])?;
+    let log = fs::File::create(world.path().join("host.log"))?;
+    let mut host = host.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()?;
+    let socket = world.home().join("host.sock");
+    let listens = wait::until(SOON, || std::os::unix::net::UnixStream::connect(&socket).ok().map(drop));
+    let allow = ["policy", "allow", "--yes", &*component.to_string_lossy()];
+    let refused = world.cli(&allow)?;
+    host.kill()?;
+    host.wait()?;
+    listens.context("the host does not listen")?;
+    assert_eq!(refused.code, Some(2), "{}{}", refused.stdout, refused.stderr);
+    assert!(refused.stderr.contains(&format!("obeys {elsewhere}")), "{}", refused.stderr);
+    assert_eq!(fs::read_to_string(world.home().join("policy.toml"))?, world.policy.render());
+    world.finish()
 }

@@ -37,6 +37,7 @@ pub(super) async fn run(
     settings: &Settings,
     out: &mut dyn Write,
 ) -> anyhow::Result<ExitCode> {
+    attach::obeys(settings).await?;
     let before = super::good(&settings.policy_file)?;
     let looker = Looker::new(settings, &before)?;
     let bytes = looker

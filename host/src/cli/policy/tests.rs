@@ -14,7 +14,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("home");
         let policy_file = home.join("policy.toml");
-        let settings = Settings { home, policy_file, json: true, log: None, path: None };
+        let settings = Settings { home, policy_file, names_policy: false, json: true, log: None, path: None };
         Self { folder, settings }
     }
 
