@@ -39,6 +39,7 @@ use self::refusal::Refusal;
 use crate::protocol::{CompileLimits, Done, Event, GuestLimits, HEAD_BYTES_MAX, Request, Wall};
 
 pub use inspect::{EXPORTS, IMPORTS};
+pub use process::close_descriptors;
 
 /// Stack for host code around and below the guest's own.
 const HOST_STACK_BYTES: usize = 8 * 1024 * 1024;

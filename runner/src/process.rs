@@ -31,9 +31,13 @@ pub fn harden() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Closes everything but standard input, output and error.
+/// Closes everything but standard input, output and error. For the first moment of a process
+/// alone, before anything in it has opened a descriptor or started a thread.
+///
+/// # Errors
+/// When nobody can say what is open.
 #[expect(unsafe_code, reason = "a descriptor that nobody owns can only be closed by its number")]
-fn close_descriptors() -> std::io::Result<()> {
+pub fn close_descriptors() -> std::io::Result<()> {
     let mut inherited = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let number = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok());

@@ -192,6 +192,10 @@ async fn start(home: &Home, settings: &Settings, until: Instant) -> anyhow::Resu
         .arg("--policy")
         .arg(&settings.policy_file)
         .args(["host", "--background"])
+        // Everything it needs is in its arguments: what else its starter has in its environment,
+        // keys of other services among it, is not to be kept for as long as a host lives.
+        .env_clear()
+        .envs(settings.log.iter().map(|filter| ("HELIXMCP_LOG", filter)))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

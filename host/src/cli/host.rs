@@ -45,6 +45,14 @@ pub struct HostArgs {
     idle_seconds: u64,
 }
 
+impl HostArgs {
+    /// Whether an attachment started it.
+    #[must_use]
+    pub fn is_background(&self) -> bool {
+        self.background
+    }
+}
+
 /// Owns the home until it is told to leave.
 ///
 /// # Errors

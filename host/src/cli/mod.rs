@@ -100,6 +100,12 @@ pub fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Command::Host(args) = &cli.command
+        && args.is_background()
+    {
+        // It outlives whoever started it, and so would what that one left open.
+        crate::sandbox::close_descriptors()?;
+    }
     let environment = Environment::read();
     let settings = Settings::resolve(&cli.globals, &environment)?;
     let is_host = matches!(cli.command, Command::Host(_));

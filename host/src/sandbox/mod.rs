@@ -5,4 +5,4 @@ pub mod client;
 pub mod profile;
 
 pub use client::{Compiled, GuestError, InputFile, LoadError, RunEvents, RunOutcome, Sandbox};
-pub use helix_runner::protocol;
+pub use helix_runner::{close_descriptors, protocol};

@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use helix_tests::{World, wait};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::guests;
 use crate::stage::{Stage, failure, imported};
@@ -357,4 +358,55 @@ fn a_policy_that_the_host_does_not_obey_is_not_widened() -> Result<()> {
     assert!(refused.stderr.contains(&format!("obeys {elsewhere}")), "{}", refused.stderr);
     assert_eq!(fs::read_to_string(world.home().join("policy.toml"))?, world.policy.render());
     world.finish()
+}
+
+/// A host in the background has nothing of whoever started it: no environment, no descriptor.
+#[test]
+fn a_host_in_the_background_keeps_nothing_of_its_starter() -> Result<()> {
+    let mut world = World::new()?;
+    world.allow("echo", &guests::honest("echo")?)?;
+    world.write_policy()?;
+    let secret = world.outside().join("secret.txt");
+    let mut serve = Command::new("sh");
+    serve.args(["-c", "exec 7<\"$1\" 8<\"$1\" \"$0\" --home \"$2\" serve"]);
+    let mut serve = serve
+        .arg(helix_tests::world::binary()?)
+        .args([&secret, &world.home()])
+        .env("SECRET_TOKEN", "not for hosts")
+        .env("HELIXMCP_LOG", "info")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut stdin = serve.stdin.take().context("no stdin")?;
+    writeln!(stdin, "{}", json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}))?;
+    let status = wait::until(SOON, || {
+        let mut raw = super::raw::Raw::greeted(&world).ok()?;
+        raw.request(json!(2), "helixmcp/status", Value::Null).ok()?;
+        raw.hear().ok()
+    });
+    let status = status.context("no host listens")?;
+    let pid = status["result"]["pid"].as_u64().with_context(|| format!("no pid in {status}"))?;
+
+    assert_eq!(fs::read(format!("/proc/{pid}/environ"))?, b"HELIXMCP_LOG=info\0");
+    let starter: Vec<PathBuf> = open_files(u64::from(serve.id()))?;
+    assert_eq!(starter.iter().filter(|path| **path == secret).count(), 2, "{starter:?}");
+    let kept = open_files(pid)?;
+    assert!(!kept.is_empty() && !kept.contains(&secret), "{kept:?}");
+
+    let mut client = world.client()?;
+    assert_eq!(client.call("echo", json!({"text": "a"}))?.status(), "succeeded");
+    client.close()?;
+    drop(stdin);
+    serve.wait()?;
+    world.finish()
+}
+
+fn open_files(pid: u64) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // One that was closed between the two looks is not open.
+        found.extend(fs::read_link(entry?.path()));
+    }
+    Ok(found)
 }
