@@ -170,6 +170,40 @@ fn a_host_does_not_start_on_a_read_only_disk() -> Result<()> {
     world.finish()
 }
 
+/// A mount has no link in its path; the home, and a folder of the store, are known by what they are.
+#[test]
+fn a_home_that_is_mounted_as_a_root_is_closed() -> Result<()> {
+    if !has_own_mounts("disk::a_home_that_is_mounted_as_a_root_is_closed")? {
+        return Ok(());
+    }
+    let mut world = World::new()?;
+    world.start()?;
+    let mut client = world.client()?;
+    let kept = client.call("artifact_import", json!({"text": "mine\n"}))?;
+    let id = kept.structured["artifacts"][0]["artifact_id"].as_str().context("no artifact")?.to_owned();
+    for folder in ["home", "home/keys", "home/objects"] {
+        let folder = world.path().join(folder).display().to_string();
+        mount(&["--bind", &folder], &world.data())?;
+        mount(&["--bind", &folder], &world.out())?;
+        for (tool, arguments) in [
+            ("artifact_browse", json!({"root": "data"})),
+            ("artifact_import", json!({"root": "data", "path": "policy.toml"})),
+            ("artifact_export", json!({"root": "out", "artifact_id": id, "name": "exported.txt"})),
+        ] {
+            let reply = client.call(tool, arguments)?;
+            assert_eq!(reply.structured["failure"]["code"], "root_private", "{tool}: {}", reply.structured);
+        }
+        assert!(!Path::new(&folder).join("exported.txt").exists());
+        for root in [world.data(), world.out()] {
+            ensure!(Command::new("umount").arg(root).status()?.success(), "it cannot be unmounted");
+        }
+    }
+    let reply = client.call("artifact_browse", json!({"root": "data"}))?;
+    assert!(!reply.is_error, "{}", reply.text());
+    client.close()?;
+    world.finish()
+}
+
 /// F14: more connections than descriptors. Those that are there are served, and once some have
 /// left, others come in.
 #[test]
