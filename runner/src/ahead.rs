@@ -1,4 +1,4 @@
-//! Decodes ahead of the guest, on a thread of its own.
+//! Decodes ahead of the guest, on a thread of its own where there is enough to decode.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -15,9 +15,33 @@ const STACK_BYTES: usize = 256 * 1024;
 /// Room of a chunk: a BGZF block may begin just before the chunk is full.
 const CHUNK_ROOM: usize = CHUNK_BYTES + 64 * 1024;
 
+/// A file of fewer bytes is decoded when the guest asks: to start a thread would take longer.
+const SMALL_BYTES: i64 = 64 * 1024;
+
+/// Where chunks come from.
+enum Chunks {
+    Ahead(Receiver<Result<Vec<u8>, DecodeError>>),
+    Here(Box<Decoder>),
+}
+
+impl Chunks {
+    /// The next one; an empty one is the end.
+    fn next(&mut self) -> Result<Vec<u8>, DecodeError> {
+        match self {
+            Self::Ahead(chunks) => {
+                chunks.recv().unwrap_or_else(|lost| Err(DecodeError::Io(std::io::Error::other(lost))))
+            }
+            Self::Here(decoder) => {
+                let mut chunk = Vec::with_capacity(CHUNK_ROOM);
+                decoder.next(&mut chunk).map(|_more| chunk)
+            }
+        }
+    }
+}
+
 /// A decoded input, read from its start.
 pub struct Ahead {
-    chunks: Receiver<Result<Vec<u8>, DecodeError>>,
+    chunks: Chunks,
     chunk: Vec<u8>,
     position: usize,
     ended: bool,
@@ -26,6 +50,10 @@ pub struct Ahead {
 impl Ahead {
     /// Begins to decode.
     pub fn start(file: Arc<File>) -> std::io::Result<Self> {
+        // Asked by its descriptor alone: calls that take a name are gone.
+        if rustix::fs::fstat(&file)?.st_size < SMALL_BYTES {
+            return Ok(Self::of(Chunks::Here(Box::new(Decoder::new(file)))));
+        }
         let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
         let decode = move || {
             let mut decoder = Decoder::new(file);
@@ -41,7 +69,11 @@ impl Ahead {
             }
         };
         std::thread::Builder::new().name("decode".into()).stack_size(STACK_BYTES).spawn(decode)?;
-        Ok(Self { chunks, chunk: Vec::new(), position: 0, ended: false })
+        Ok(Self::of(Chunks::Ahead(chunks)))
+    }
+
+    fn of(chunks: Chunks) -> Self {
+        Self { chunks, chunk: Vec::new(), position: 0, ended: false }
     }
 
     /// Whether everything has been decoded and found whole.
@@ -85,15 +117,9 @@ impl Ahead {
         if self.ended {
             return Ok(false);
         }
-        match self.chunks.recv() {
-            Ok(Ok(chunk)) => {
-                self.ended = chunk.is_empty();
-                self.chunk = chunk;
-                self.position = 0;
-                Ok(!self.ended)
-            }
-            Ok(Err(error)) => Err(error),
-            Err(lost) => Err(DecodeError::Io(std::io::Error::other(lost))),
-        }
+        self.chunk = self.chunks.next()?;
+        self.ended = self.chunk.is_empty();
+        self.position = 0;
+        Ok(!self.ended)
     }
 }
