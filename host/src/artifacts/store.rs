@@ -21,6 +21,9 @@ use crate::ledger::Seal;
 /// Bytes moved at once: large enough that the calls do not count, small enough for the cache.
 const CHUNK_BYTES: usize = 512 * 1024;
 
+/// Stack of a thread that only syncs.
+const SYNC_STACK_BYTES: usize = 64 * 1024;
+
 /// How often `progress` is told.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
@@ -389,11 +392,24 @@ struct Shelf<'a> {
 }
 
 impl Shelf<'_> {
-    /// All of them, the object's own first: on a file system with a journal that commits the others
-    /// as well, and theirs cost little more.
+    /// All of them at once: on a file system with a journal they wait for the same commit, and one
+    /// after the other each would have a flush of the disk to itself.
     fn sync(&self) -> Result<(), ArtifactError> {
-        let above = [self.outer.as_ref(), self.objects];
-        std::iter::once(&self.inner).chain(above.into_iter().flatten()).try_for_each(Folder::sync)
+        let above: Vec<&Folder> = [self.outer.as_ref(), self.objects].into_iter().flatten().collect();
+        std::thread::scope(|scope| {
+            let start = |folder| {
+                let thread = std::thread::Builder::new().name("sync".into()).stack_size(SYNC_STACK_BYTES);
+                (folder, thread.spawn_scoped(scope, move || Folder::sync(folder)))
+            };
+            let started: Vec<_> = above.into_iter().map(start).collect();
+            let own = self.inner.sync();
+            let others = started.into_iter().map(|(folder, thread)| {
+                // Where there is no thread to be had it takes longer, and nothing else.
+                let synced = thread.ok().and_then(|thread| thread.join().ok());
+                synced.unwrap_or_else(|| folder.sync())
+            });
+            others.fold(own, Result::and)
+        })
     }
 }
 
