@@ -138,15 +138,15 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Database`], [`LedgerError::Damaged`].
     pub async fn seal(&self, digest: Digest) -> Result<Option<Seal>, LedgerError> {
-        let seal: Option<Option<String>> = sqlx::query_scalar("SELECT seal FROM objects WHERE digest = $1")
-            .bind(digest.to_string())
-            .fetch_optional(self.reads())
+        let rows = self
+            .quick("SELECT seal FROM objects WHERE digest = $1", &[digest.to_string()])
             .await
             .map_err(database("read a seal"))?;
+        let seal = rows.first().map(|row| maybe_text(row, "seal")).transpose()?.flatten();
         let parse = |text: String| {
             serde_json::from_str(&text).map_err(|error| damaged(format!("the seal of {digest}: {error}")))
         };
-        seal.flatten().map(parse).transpose()
+        seal.map(parse).transpose()
     }
 
     /// Keeps a seal, for an object that is known or (a component) is not.
@@ -163,12 +163,11 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Database`].
     pub async fn store_bytes(&self, project: ProjectId) -> Result<u64, LedgerError> {
-        let row = sqlx::query("SELECT store_bytes FROM projects WHERE id = $1")
-            .bind(project.to_string())
-            .fetch_optional(self.reads())
+        let rows = self
+            .quick("SELECT store_bytes FROM projects WHERE id = $1", &[project.to_string()])
             .await
             .map_err(database("read a project's bytes"))?;
-        row.as_ref().map_or(Ok(0), |row| count(row, "store_bytes"))
+        rows.first().map_or(Ok(0), |row| count(row, "store_bytes"))
     }
 
     /// Every (digest, size) that must have its bytes.

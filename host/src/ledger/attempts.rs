@@ -64,6 +64,9 @@ impl Ledger {
         let (used, outcome, owner) = (used.clone(), outcome.clone(), self.owner().to_owned());
         self.write(move |connection| {
             Box::pin(async move {
+                if matches!(outcome, Outcome::Succeeded { .. }) {
+                    refuse_lost(connection, &owner, attempt, AttemptState::Succeeded).await?;
+                }
                 let mut chain = Chain::find(connection, attempt.run.to_string()).await?;
                 conclude(connection, &mut chain, &owner, attempt, &used, &outcome).await
             })
@@ -306,7 +309,6 @@ async fn conclude(
         }
     };
     if let Outcome::Succeeded { outputs, .. } = outcome {
-        refuse_lost(connection, owner, attempt, to).await?;
         end.outputs = insert_outputs(connection, attempt, outputs, now_ms).await?;
     }
     let sql = format!(
