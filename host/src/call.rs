@@ -35,8 +35,9 @@ pub use wait::{RunCancelArgs, RunCancelResult, RunWaitArgs, run_cancel, run_wait
 
 use crate::contract::{Arguments, Tool, arguments};
 use crate::plan::{self, Draft, Plan};
-use crate::run::{Entry, Job, failure};
-use crate::sandbox::GuestError;
+use crate::run::{Entry, Job, failure, limits};
+use crate::sandbox::protocol::GuestLimits;
+use crate::sandbox::{GuestError, Warm};
 
 /// Calls a toolpack's tool: links its artifacts, finds the run that it is, and replays, joins or
 /// executes it. No guest runs before the run is known to be new.
@@ -85,8 +86,11 @@ pub async fn call(
         replay::Known::Nothing => None,
     };
 
-    let plan = match proposed(host, context, &call).await? {
-        Ok(plan) => plan,
+    let guest = call.guest();
+    // The runner that plans a call runs it as well, if there is to be a run.
+    let then = (!dry_run).then(|| limits::of_guest(&call.grant().limits, &guest));
+    let (plan, warm) = match proposed(host, context, &call, then.as_ref()).await? {
+        Ok(planned) => planned,
         Err(refusal) if dry_run => return Err(refusal.into_error(&call)),
         Err(refusal) => return refusal.recorded(host, context, &call).await,
     };
@@ -94,7 +98,8 @@ pub async fn call(
         return Ok(Answer::planned(&call, &plan));
     }
     crash_point!("run_planned");
-    let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, call.guest(), expected);
+    let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, guest, expected);
+    let job = Job { warm, ..job };
     let (Entry::Joined(flight) | Entry::Started(flight)) = host.start(context, &call, job).await?;
     drop(claim);
     crash_point!("run_started");
@@ -113,17 +118,19 @@ async fn parsed(tool: &Arc<Tool>, arguments: Map<String, Value>) -> Result<Argum
 }
 
 /// Steps 9 and 10: the toolpack proposes, and what it proposes is checked. A tool's own refusal
-/// follows from the run's identity and is kept as its answer; a denial makes no attempt.
+/// follows from the run's identity and is kept as its answer; a denial makes no attempt. With `then`,
+/// the limits of the run that is to follow, its runner stays for it.
 async fn proposed(
     host: &Arc<Host>,
     context: &Context,
     call: &IdentifiedCall,
-) -> Result<Result<Plan, Refusal>, CallError> {
+    then: Option<&GuestLimits>,
+) -> Result<Result<(Plan, Option<Warm>), Refusal>, CallError> {
     let turn = host.short_turn(context).await;
-    let proposal = host.sandbox.plan(&call.toolpack().compiled, call.record()).await;
+    let proposal = host.sandbox.plan(&call.toolpack().compiled, call.record(), then).await;
     drop(turn);
-    let proposal = match proposal {
-        Ok(proposal) => proposal,
+    let (proposal, warm) = match proposal {
+        Ok(proposed) => proposed,
         Err(error @ GuestError::Fault { .. }) => return Err(CallError::fault(error)),
         Err(error) => return Ok(Err(Refusal(failure::of_guest(&error), failure::used(&error)))),
     };
@@ -131,7 +138,7 @@ async fn proposed(
         .map_err(crate::policy::Denial::from)
         .and_then(|draft| plan::check(draft, &call.linked_inputs(), call.tool(), call.grant()));
     match checked {
-        Ok(plan) => Ok(Ok(plan)),
+        Ok(plan) => Ok(Ok((plan, warm))),
         Err(denial) => {
             Err(host.deny(context, Some(call.project()), Some(call.tool().name.as_str()), denial).await)
         }

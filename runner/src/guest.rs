@@ -6,10 +6,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Instant;
 
 use serde::Serialize;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 
 use super::channel::Channel;
+use super::engine::{self, STACK_BYTES};
 use super::state::{Mode, State};
 use super::stop::{ANSWER_TOO_LARGE, GUEST_ABI, Stop};
 use super::v1;
@@ -26,30 +27,79 @@ pub enum Question {
     Run { call: raw::Call, roles: Vec<String>, inputs: Vec<InputSlot>, files: Vec<OwnedFd> },
 }
 
-/// Puts a question to a guest and gives its answer, with the channel that the execution had.
-pub fn ask(
-    engine: &Engine,
-    code: &OwnedFd,
-    limits: GuestLimits,
-    channel: Channel,
-    question: Question,
-) -> (Done, Channel) {
-    let began = Instant::now();
-    let mode = if matches!(question, Question::Run { .. }) { Mode::Run } else { Mode::Metadata };
-    let mut store = Store::new(engine, State::new(mode, limits, channel));
-    let ended = execute(&mut store, code, question);
-    let mut usage = store.data().usage.clone();
-    usage.fuel = store.data().limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
-    usage.wall = began.elapsed();
-    let done = match ended {
-        Ok(Answer::Manifest(manifest)) => Done::Described(manifest),
-        Ok(Answer::Proposal(proposal)) => Done::Planned(proposal),
-        Ok(Answer::Report(report)) => {
-            Done::Ran(Ran { report, outputs: store.data().written(), opened: store.data().opened(), usage })
-        }
-        Err(stop) => failed(stop, usage),
-    };
-    (done, store.into_data().channel)
+/// An engine and the imports that it offers: what no request changes, made while there is none.
+pub struct Ready {
+    engine: Engine,
+    linker: Linker<State>,
+}
+
+impl Ready {
+    pub fn new(engine: Engine) -> wasmtime::Result<Self> {
+        let linker = v1::linker(&engine)?;
+        Ok(Self { engine, linker })
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The same for this wasm stack. That is no part of a compiled form, so its code runs under either.
+    pub fn with_stack(self, stack_bytes: usize) -> wasmtime::Result<Self> {
+        if stack_bytes == STACK_BYTES { Ok(self) } else { Self::new(engine::engine(stack_bytes)?) }
+    }
+}
+
+/// A component that is loaded and linked. Each question has a store and an instance of its own, so
+/// that nothing of one is left for the next.
+pub struct Loaded {
+    engine: Engine,
+    pre: v1::ToolpackPre<State>,
+}
+
+impl Loaded {
+    /// Loads a compiled form, and takes away what only that needed.
+    pub fn new(ready: Ready, code: &OwnedFd) -> Result<Self, Stop> {
+        let Ready { engine, linker } = ready;
+        let component = load(&engine, code)?;
+        crate::walls::close().map_err(Stop::Fault)?;
+        let mismatch = |error: wasmtime::Error| Stop::trap(GUEST_ABI, error.root_cause().to_string());
+        let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
+        let pre = v1::ToolpackPre::new(pre).map_err(mismatch)?;
+        Ok(Self { engine, pre })
+    }
+
+    /// Puts a question to a guest and gives its answer, with the channel that the execution had.
+    pub fn ask(
+        &self,
+        limits: GuestLimits,
+        channel: Channel,
+        question: Question,
+        began: Instant,
+    ) -> (Done, Channel) {
+        let mode = if matches!(question, Question::Run { .. }) { Mode::Run } else { Mode::Metadata };
+        let mut store = Store::new(&self.engine, State::new(mode, limits, channel));
+        let ended = execute(&mut store, &self.pre, question);
+        let mut usage = store.data().usage.clone();
+        usage.fuel = store.data().limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
+        usage.wall = began.elapsed();
+        let done = match ended {
+            Ok(Answer::Manifest(manifest)) => Done::Described(manifest),
+            Ok(Answer::Proposal(proposal)) => Done::Planned(proposal),
+            Ok(Answer::Report(report)) => Done::Ran(Ran {
+                report,
+                outputs: store.data().written(),
+                opened: store.data().opened(),
+                usage,
+            }),
+            Err(stop) => failed(stop, usage),
+        };
+        (done, store.into_data().channel)
+    }
+}
+
+/// A component that could not be loaded.
+pub fn not_loaded(stop: Stop, began: Instant) -> Done {
+    failed(stop, Usage { wall: began.elapsed(), ..Usage::default() })
 }
 
 enum Answer {
@@ -65,16 +115,13 @@ fn failed(stop: Stop, usage: Usage) -> Done {
     }
 }
 
-fn execute(store: &mut Store<State>, code: &OwnedFd, question: Question) -> Result<Answer, Stop> {
-    let engine = store.engine().clone();
-    let component = load(&engine, code)?;
-    crate::walls::close().map_err(Stop::Fault)?;
-    let linker = v1::linker(&engine).map_err(|error| Stop::fault("the imports cannot be linked", &error))?;
-    let mismatch = |error: wasmtime::Error| Stop::trap(GUEST_ABI, error.root_cause().to_string());
-    let pre = linker.instantiate_pre(&component).map_err(mismatch)?;
-    let pre = v1::ToolpackPre::new(pre).map_err(mismatch)?;
+fn execute(
+    store: &mut Store<State>,
+    pre: &v1::ToolpackPre<State>,
+    question: Question,
+) -> Result<Answer, Stop> {
     limit(store)?;
-    let answer = call(store, &pre, question);
+    let answer = call(store, pre, question);
     settle(store, answer)
 }
 

@@ -1,4 +1,5 @@
-//! The sandbox's half in the child process: one request, one answer, and out. It is a crate of its
+//! The sandbox's half in the child process: one request, one answer, and out; a call that was planned
+//! may run after it. It is a crate of its
 //! own so that what compiles wasmtime's generics is not compiled again with every change of the host.
 //!
 //! wasmtime, wasmparser and the decoders are used here and nowhere else. What the host may know of it
@@ -29,14 +30,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use base64::Engine as _;
 use wasmtime::Engine;
 
 use self::channel::Channel;
-use self::guest::Question;
+use self::guest::{Loaded, Question, Ready};
 use self::refusal::Refusal;
-use crate::protocol::{CompileLimits, Done, Event, GuestLimits, HEAD_BYTES_MAX, Request, Wall};
+use crate::protocol::{CompileLimits, Done, Event, Go, GuestLimits, HEAD_BYTES_MAX, Request, Wall};
 
 pub use inspect::{EXPORTS, IMPORTS};
 pub use process::close_descriptors;
@@ -70,6 +72,7 @@ fn serve(wanted: &[Wall], is_probe: bool) -> std::io::Result<()> {
     let engine = engine::engine(engine::STACK_BYTES).map_err(std::io::Error::other)?;
     let walls = walls::build(wanted)?;
     channel.send(&Event::Hello { engine: engine::fingerprint(&engine), walls })?;
+    let ready = Ready::new(engine).map_err(std::io::Error::other)?;
     let Ok((request, descriptors)) = channel.receive::<Request>() else {
         // The host let go of a spare.
         return Ok(());
@@ -79,14 +82,13 @@ fn serve(wanted: &[Wall], is_probe: bool) -> std::io::Result<()> {
         return Err(std::io::Error::other("a probe has no guest"));
     }
     let stack_bytes = wasm_stack_bytes(&request) + HOST_STACK_BYTES;
-    let answer = move || {
-        let caught =
-            std::panic::catch_unwind(AssertUnwindSafe(|| answer(engine, request, descriptors, channel)));
-        caught.ok()
+    let talk = move || {
+        let talk = || talk(ready, request, descriptors, channel);
+        std::panic::catch_unwind(AssertUnwindSafe(talk)).ok()
     };
-    let thread = std::thread::Builder::new().name("guest".into()).stack_size(stack_bytes).spawn(answer)?;
+    let thread = std::thread::Builder::new().name("guest".into()).stack_size(stack_bytes).spawn(talk)?;
     match thread.join() {
-        Ok(Some((done, mut channel))) => channel.send(&Event::Done(Box::new(done))),
+        Ok(Some(told)) => told,
         Ok(None) | Err(_) => {
             let message = format!("the runner panicked: {}", panics.last());
             Channel::from_stdin()?.send(&Event::Done(Box::new(Done::Fault { message })))
@@ -94,10 +96,43 @@ fn serve(wanted: &[Wall], is_probe: bool) -> std::io::Result<()> {
     }
 }
 
+/// Answers the request, and what may follow it.
+fn talk(ready: Ready, request: Request, descriptors: Vec<OwnedFd>, channel: Channel) -> std::io::Result<()> {
+    let (done, mut channel, planned) = answer(ready, request, descriptors, channel);
+    channel.send(&Event::Done(Box::new(done)))?;
+    let Some(planned) = planned else { return Ok(()) };
+    let Ok((go, files)) = channel.receive::<Go>() else {
+        // The host let go of what was planned.
+        return Ok(());
+    };
+    let (done, mut channel) = planned.run(go, files, channel);
+    channel.send(&Event::Done(Box::new(done)))
+}
+
+/// A call that was planned here and may now run here: in an instance of its own, and under the limits
+/// that stood before there was a plan.
+struct Planned {
+    guest: Loaded,
+    call: raw::Call,
+    limits: GuestLimits,
+}
+
+impl Planned {
+    fn run(self, go: Go, files: Vec<OwnedFd>, channel: Channel) -> (Done, Channel) {
+        let began = Instant::now();
+        let Self { guest, call, limits } = self;
+        if let Err(message) = process::limit_guest(&limits, None) {
+            return (Done::Fault { message }, channel);
+        }
+        let Go { roles, inputs } = go;
+        guest.ask(limits, channel, Question::Run { call, roles, inputs, files }, began)
+    }
+}
+
 fn wasm_stack_bytes(request: &Request) -> usize {
     match request {
         Request::Describe { limits } | Request::Plan { limits, .. } | Request::Run { limits, .. } => {
-            usize::try_from(limits.stack_bytes).unwrap_or(usize::MAX).clamp(64 * 1024, WASM_STACK_BYTES_MAX)
+            stack_within(limits)
         }
         Request::Inspect { .. }
         | Request::Compile { .. }
@@ -107,43 +142,84 @@ fn wasm_stack_bytes(request: &Request) -> usize {
     }
 }
 
-fn answer(engine: Engine, request: Request, descriptors: Vec<OwnedFd>, channel: Channel) -> (Done, Channel) {
-    let stack_bytes = wasm_stack_bytes(&request);
+fn stack_within(limits: &GuestLimits) -> usize {
+    usize::try_from(limits.stack_bytes).unwrap_or(usize::MAX).clamp(64 * 1024, WASM_STACK_BYTES_MAX)
+}
+
+/// What answers a request: done, the channel, and a call that may follow.
+type Answered = (Done, Channel, Option<Planned>);
+
+fn answer(ready: Ready, request: Request, descriptors: Vec<OwnedFd>, channel: Channel) -> Answered {
     let mut descriptors = descriptors.into_iter();
     if let Request::Probe { attempt } = request {
-        return (walls::probe::probe(attempt, descriptors.next()), channel);
+        return (walls::probe::probe(attempt, descriptors.next()), channel, None);
     }
     let Some(first) = descriptors.next() else {
-        return (Done::Fault { message: "the request came without its file".into() }, channel);
-    };
-    let ask = |limits: GuestLimits, question, channel| {
-        if let Err(message) = process::limit_guest(&limits) {
-            return (Done::Fault { message }, channel);
-        }
-        match engine_for(engine.clone(), stack_bytes) {
-            Ok(engine) => guest::ask(&engine, &first, limits, channel, question),
-            Err(error) => (Done::Fault { message: format!("no engine: {error}") }, channel),
-        }
+        return (Done::Fault { message: "the request came without its file".into() }, channel, None);
     };
     match request {
-        Request::Describe { limits } => ask(limits, Question::Describe, channel),
-        Request::Plan { limits, call } => ask(limits, Question::Plan(call), channel),
-        Request::Run { limits, call, roles, inputs } => {
-            let files = descriptors.collect();
-            ask(limits, Question::Run { call, roles, inputs, files }, channel)
+        Request::Describe { limits } => {
+            let asked = Asked { limits, then: None, question: Question::Describe };
+            let (done, channel, _guest) = asked.put(ready, &first, channel);
+            (done, channel, None)
         }
-        Request::Inspect { limits } => (inspect(first, &limits), channel),
-        Request::Compile { limits } => (compile(&engine, first, descriptors.next(), &limits), channel),
+        Request::Plan { limits, call, then } => {
+            let asked = Asked { limits, then: then.as_ref(), question: Question::Plan(call.clone()) };
+            let (done, channel, guest) = asked.put(ready, &first, channel);
+            let guest = guest.filter(|_guest| matches!(done, Done::Planned(_)));
+            let planned = guest.zip(then).map(|(guest, limits)| Planned { guest, call, limits });
+            (done, channel, planned)
+        }
+        Request::Run { limits, call, roles, inputs } => {
+            let question = Question::Run { call, roles, inputs, files: descriptors.collect() };
+            let (done, channel, _guest) = Asked { limits, then: None, question }.put(ready, &first, channel);
+            (done, channel, None)
+        }
+        Request::Inspect { limits } => (inspect(first, &limits), channel, None),
+        Request::Compile { limits } => {
+            (compile(ready.engine(), first, descriptors.next(), &limits), channel, None)
+        }
         Request::Check { artifact_type } => {
             let check = || check::check(first, artifact_type).map(Done::Checked);
-            (done(before_reading().and_then(|()| check())), channel)
+            (done(before_reading().and_then(|()| check())), channel, None)
         }
         Request::Head { max_bytes } => {
             let head = || check::head(first, max_bytes.min(HEAD_BYTES_MAX));
             let text = |bytes| Done::Head(base64::engine::general_purpose::STANDARD.encode(bytes));
-            (done(before_reading().and_then(|()| head()).map(text)), channel)
+            (done(before_reading().and_then(|()| head()).map(text)), channel, None)
         }
-        Request::Probe { .. } => (Done::Fault { message: "a probe without its attempt".into() }, channel),
+        Request::Probe { .. } => {
+            (Done::Fault { message: "a probe without its attempt".into() }, channel, None)
+        }
+    }
+}
+
+/// A question, and the limits under which a guest is loaded and asked.
+struct Asked<'a> {
+    limits: GuestLimits,
+    then: Option<&'a GuestLimits>,
+    question: Question,
+}
+
+impl Asked<'_> {
+    /// Gives the loaded component back as well.
+    fn put(self, ready: Ready, code: &OwnedFd, channel: Channel) -> (Done, Channel, Option<Loaded>) {
+        let began = Instant::now();
+        let Self { limits, then, question } = self;
+        if let Err(message) = process::limit_guest(&limits, then) {
+            return (Done::Fault { message }, channel, None);
+        }
+        let ready = match ready.with_stack(stack_within(&limits)) {
+            Ok(ready) => ready,
+            Err(error) => return (Done::Fault { message: format!("no engine: {error}") }, channel, None),
+        };
+        match Loaded::new(ready, code) {
+            Ok(guest) => {
+                let (done, channel) = guest.ask(limits, channel, question, began);
+                (done, channel, Some(guest))
+            }
+            Err(stop) => (guest::not_loaded(stop, began), channel, None),
+        }
     }
 }
 
@@ -151,12 +227,6 @@ fn answer(engine: Engine, request: Request, descriptors: Vec<OwnedFd>, channel: 
 fn before_reading() -> Result<(), String> {
     walls::close()?;
     process::limit_file()
-}
-
-/// The engine that is ready, unless policy wants another stack: that is no part of a compiled
-/// form, so its code runs under either.
-fn engine_for(ready: Engine, stack_bytes: usize) -> wasmtime::Result<Engine> {
-    if stack_bytes == engine::STACK_BYTES { Ok(ready) } else { engine::engine(stack_bytes) }
 }
 
 fn inspect(component: OwnedFd, limits: &CompileLimits) -> Done {

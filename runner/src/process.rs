@@ -65,12 +65,22 @@ pub fn limit_compilation(limits: &CompileLimits) -> Result<(), String> {
     set(Resource::Cpu, limits.cpu.as_secs().max(1)).map_err(fault)
 }
 
-/// Memory of the whole process, for what the engine does not count. Address space cannot be
-/// limited here: the engine reserves more than 4 GiB for each memory.
-pub fn limit_guest(limits: &GuestLimits) -> Result<(), String> {
-    limit_output(limits.output_bytes)?;
-    let bytes = limits.memory_bytes.saturating_add(limits.stack_bytes).saturating_add(HOST_BYTES);
-    set(Resource::Data, bytes).map_err(fault)
+/// Memory of the whole process, for what the engine does not count, and its output bytes. Address
+/// space cannot be limited here: the engine reserves more than 4 GiB for each memory.
+///
+/// A plan whose call may run in the same process has its own limits, and names those of the run, for
+/// what was lowered for good cannot be raised again: a runner that was taken over while it planned
+/// can have as much as the run, and has no file to write to.
+pub fn limit_guest(limits: &GuestLimits, then: Option<&GuestLimits>) -> Result<(), String> {
+    let most = then.unwrap_or(limits);
+    let limit = |resource, of: fn(&GuestLimits) -> u64| {
+        let (now, most) = (of(limits), of(most));
+        set_both(resource, now, now.max(most)).map_err(fault)
+    };
+    limit(Resource::Fsize, |limits| limits.output_bytes)?;
+    limit(Resource::Data, |limits| {
+        limits.memory_bytes.saturating_add(limits.stack_bytes).saturating_add(HOST_BYTES)
+    })
 }
 
 /// Memory of a process that reads one file: a check holds a line at most.
@@ -90,7 +100,11 @@ fn fault(error: rustix::io::Errno) -> String {
 }
 
 fn set(resource: Resource, most: u64) -> rustix::io::Result<()> {
-    rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
+    set_both(resource, most, most)
+}
+
+fn set_both(resource: Resource, now: u64, most: u64) -> rustix::io::Result<()> {
+    rustix::process::setrlimit(resource, Rlimit { current: Some(now), maximum: Some(most) })
 }
 
 /// What the last panic said.

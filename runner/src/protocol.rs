@@ -2,7 +2,8 @@
 //!
 //! A frame is eight bytes (length of the body, number of descriptors; both u32, little-endian),
 //! the body, and one byte for each [`DESCRIPTORS_A_MESSAGE`] descriptors, which travel with it.
-//! Only the client sends descriptors. A runner answers one [`Request`] and exits.
+//! Only the client sends descriptors. A runner answers one [`Request`], after a plan perhaps one [`Go`],
+//! and exits.
 
 use std::time::Duration;
 
@@ -224,8 +225,9 @@ pub enum Request {
     Compile { limits: CompileLimits },
     /// The compiled form.
     Describe { limits: GuestLimits },
-    /// The compiled form.
-    Plan { limits: GuestLimits, call: raw::Call },
+    /// The compiled form. With `then`, the limits of the run that may follow, a runner that has
+    /// answered with a proposal stays for [`Go`].
+    Plan { limits: GuestLimits, call: raw::Call, then: Option<GuestLimits> },
     /// The compiled form; each input, in the order of `inputs`.
     Run { limits: GuestLimits, call: raw::Call, roles: Vec<String>, inputs: Vec<InputSlot> },
     /// The file.
@@ -234,6 +236,14 @@ pub enum Request {
     Head { max_bytes: u64 },
     /// A file for [`Attempt::WriteBeyond`], else nothing. No guest is here.
     Probe { attempt: Attempt },
+}
+
+/// After a plan: the same call of the same component now runs, in an instance of its own and under
+/// the limits that were named before. Each input comes with it, in the order of `inputs`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Go {
+    pub roles: Vec<String>,
+    pub inputs: Vec<InputSlot>,
 }
 
 /// The client's answer to [`Event::Create`]: a file comes with it.
@@ -264,7 +274,7 @@ pub enum Event {
         role: String,
         key: String,
     },
-    /// Last of all.
+    /// The answer, and the last that is said of a request.
     Done(Box<Done>),
 }
 

@@ -20,6 +20,7 @@ mod load;
 mod neighbour;
 mod oracle;
 mod oracle_bam;
+mod queue;
 mod replay;
 mod runner_faults;
 mod sandbox_client;

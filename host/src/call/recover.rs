@@ -69,8 +69,8 @@ async fn carry_on(host: &Arc<Host>, row: RunRow, attempt: &AttemptRow) -> Result
         let message = "policy or engine changed what this run is; the same call starts a new one".to_owned();
         return Err(blocked("superseded", message));
     }
-    let plan = match proposed(host, &context, &call).await {
-        Ok(Ok(plan)) => plan,
+    let plan = match proposed(host, &context, &call, None).await {
+        Ok(Ok((plan, _warm))) => plan,
         Ok(Err(Refusal(failure, _used))) => return Err(Box::new(Outcome::Failed(failure))),
         Err(error) => return Err(refused(&error)),
     };

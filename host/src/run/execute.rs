@@ -20,7 +20,7 @@ use super::{Effects, End, Guest, Job, failure, limits};
 use crate::artifacts::{ArtifactError, Incoming, Store};
 use crate::ledger::{LedgerError, NewEvent, Outcome, Reservation, Used};
 use crate::plan::Plan;
-use crate::sandbox::{GuestError, InputFile, RunEvents};
+use crate::sandbox::{Execution, GuestError, InputFile, RunEvents, Warm};
 
 /// How often it is looked whether a guest leaves room on the disk.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(250);
@@ -36,9 +36,9 @@ pub(super) async fn carry(
     flight: Arc<Flight>,
     job: Job,
 ) -> End {
-    let Job { run, attempt, plan, guest, expected, resumed } = job;
+    let Job { run, attempt, plan, guest, expected, resumed, warm } = job;
     let mut record = Record::new(effects.ledger.clone(), run, attempt, resumed);
-    let turn = turns.take(&flight.caller, flight.connection, at_once);
+    let turn = at_once_or_cold(turns.take(&flight.caller, flight.connection, at_once), warm);
     let ended = attempt_it(&effects, turn, &flight, &mut record, &plan, &guest).await;
     let Ended { used, outcome, room } = match ended {
         Ok(ended) => ended,
@@ -79,6 +79,18 @@ fn ledger_fault(error: &LedgerError) -> End {
     }
 }
 
+/// The turn, and the runner that planned if the turn is free at once: one of the few runners does not
+/// wait in a queue.
+async fn at_once_or_cold(turn: impl Future<Output = Turn>, warm: Option<Warm>) -> (Turn, Option<Warm>) {
+    let mut turn = pin!(turn);
+    tokio::select! {
+        biased;
+        turn = &mut turn => return (turn, warm),
+        () = std::future::ready(()) => drop(warm),
+    }
+    (turn.await, None)
+}
+
 /// How an attempt ended, before the ledger knows.
 struct Ended {
     used: Used,
@@ -95,13 +107,13 @@ impl Ended {
 
 async fn attempt_it(
     effects: &Effects,
-    turn: impl Future<Output = Turn>,
+    turn: impl Future<Output = (Turn, Option<Warm>)>,
     flight: &Arc<Flight>,
     record: &mut Record,
     plan: &Plan,
     guest: &Guest,
 ) -> Result<Ended, LedgerError> {
-    let _turn = match while_writing(record, flight, turn).await? {
+    let (_turn, warm) = match while_writing(record, flight, turn).await? {
         Raced::Done(turn) => turn,
         Raced::Cancelled => return Ok(cancelled(flight, Used::default())),
     };
@@ -119,7 +131,9 @@ async fn attempt_it(
     let mut events = Events::new(Arc::clone(&effects.store), Arc::clone(flight));
     let roles: Vec<String> = plan.outputs().iter().map(|output| output.role().to_string()).collect();
     let limits = limits::of_attempt(plan, guest);
-    let running = effects.sandbox.run(&guest.component, &guest.record, &roles, inputs, &limits, &mut events);
+    let (component, call) = (&guest.component, &guest.record);
+    let execution = Execution { component, call, roles: &roles, limits: &limits, warm };
+    let running = effects.sandbox.run(execution, inputs, &mut events);
     let ran = while_writing(record, flight, while_room(&effects.store, running)).await?;
     let mut used = Used { wall_ms: millis(began.elapsed()), log: events.log, ..Used::default() };
     let failed = match ran {

@@ -2,13 +2,18 @@
 
 use super::Guest;
 use crate::plan::Plan;
-use crate::policy::limits::AttemptLimits;
+use crate::policy::limits::{self, AttemptLimits};
 use crate::sandbox::protocol::GuestLimits;
 
 /// The caps that the sandbox holds this guest to.
 pub(super) fn of_attempt(plan: &Plan, guest: &Guest) -> GuestLimits {
+    of_guest(plan.limits(), guest)
+}
+
+/// The same of a guest that policy grants `limits`, known before it has planned.
+pub fn of_guest(limits: &limits::GuestLimits, guest: &Guest) -> GuestLimits {
     let input_bytes = guest.inputs.iter().fold(0_u64, |sum, input| sum.saturating_add(input.size_bytes));
-    for_sandbox(plan.limits().for_input(input_bytes))
+    for_sandbox(limits.for_input(input_bytes))
 }
 
 /// The same limits in the sandbox's own words.

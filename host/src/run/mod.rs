@@ -30,7 +30,7 @@ use crate::contract::{Tool, raw};
 use crate::ledger::{AttemptId, AttemptState, Ledger, NewAttempt, NewRun};
 use crate::plan::Plan;
 use crate::policy::CallerLimits;
-use crate::sandbox::{Compiled, Sandbox};
+use crate::sandbox::{Compiled, Sandbox, Warm};
 
 /// What a run may touch: the only ways to an effect.
 #[derive(Clone)]
@@ -53,6 +53,8 @@ pub struct Job {
     pub expected: Option<Vec<EndOutput>>,
     /// Recovery carries on an attempt that stands in the ledger already.
     pub resumed: Option<Resumed>,
+    /// The runner that planned it, for the run if that begins at once.
+    pub warm: Option<Warm>,
 }
 
 /// An attempt that stands in the ledger and is this owner's now.
@@ -89,7 +91,7 @@ impl Job {
         guest: Guest,
         expected: Option<Vec<EndOutput>>,
     ) -> Self {
-        Self { run, attempt, plan, guest, expected, resumed: None }
+        Self { run, attempt, plan, guest, expected, resumed: None, warm: None }
     }
 }
 

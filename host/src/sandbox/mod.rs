@@ -4,5 +4,7 @@
 pub mod client;
 pub mod profile;
 
-pub use client::{Compiled, GuestError, InputFile, LoadError, RunEvents, RunOutcome, Sandbox};
+pub use client::{
+    Compiled, Execution, GuestError, InputFile, LoadError, RunEvents, RunOutcome, Sandbox, Warm,
+};
 pub use helix_runner::{close_descriptors, protocol};

@@ -16,14 +16,20 @@ use crate::protocol::Standing;
 /// Calls, each with the conditions of which one must hold. None means always.
 type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
 
-/// Whether the first filters stand: only then the last one can.
-static STANDS: OnceLock<()> = OnceLock::new();
+/// The last filter, once the first ones stand: only then it can. It is made with them, when a runner
+/// has nothing else to do.
+static LAST: OnceLock<BpfProgram> = OnceLock::new();
 
 /// Installs what holds from the start.
 pub fn build() -> Standing {
-    match filters().and_then(|filters| filters.iter().try_for_each(|filter| install(filter, false))) {
-        Ok(()) => {
-            STANDS.get_or_init(|| ());
+    let build = || {
+        let (filters, last) = (filters()?, loading()?);
+        filters.iter().try_for_each(|filter| install(filter, false))?;
+        Ok(last)
+    };
+    match build() {
+        Ok(last) => {
+            LAST.get_or_init(|| last);
             Standing::Holds(format!("{} system calls are left", NEEDED.len()))
         }
         Err(error) => Standing::Missing(error),
@@ -32,10 +38,10 @@ pub fn build() -> Standing {
 
 /// Takes away what only loading needs, on every thread: they share one memory.
 pub fn close() -> Result<(), String> {
-    if STANDS.get().is_none() {
-        return Ok(());
+    match LAST.get() {
+        Some(filter) => install(filter, true),
+        None => Ok(()),
     }
-    install(&loading()?, true)
 }
 
 fn install(filter: &BpfProgram, every_thread: bool) -> Result<(), String> {

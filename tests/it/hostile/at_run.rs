@@ -119,6 +119,18 @@ fn counts_its_calls() -> Result<()> {
     stage.finish()
 }
 
+/// The runner that plans a call runs it as well, and the guest is another one.
+#[test]
+fn remembers_its_plan() -> Result<()> {
+    let mut stage = staged("remembers_its_plan")?;
+    for n in 0..4 {
+        let reply = stage.client.call("attack", json!({"n": n}))?;
+        assert_eq!(reply.status(), "succeeded", "call {n}: {}", reply.text());
+        assert_eq!(reply.structured["result"], json!({"plans": 0}), "call {n}");
+    }
+    stage.finish()
+}
+
 /// I-11. On two homes, to the byte.
 #[test]
 fn writes_what_could_differ() -> Result<()> {

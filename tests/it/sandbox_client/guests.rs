@@ -13,7 +13,8 @@ async fn an_honest_guest_is_described_planned_and_run() -> Result<()> {
     assert_eq!((manifest.name.as_str(), manifest.tools.len()), ("echo", 1));
     assert_eq!(manifest.tools[0].outputs[0].role, "out");
     let call = raw::Call { tool: "echo".into(), params: "{}".into(), inputs: Vec::new() };
-    let proposal = bench.sandbox.plan(&component, &call).await?;
+    let (proposal, warm) = bench.sandbox.plan(&component, &call, None).await?;
+    assert!(warm.is_none(), "nobody asked the runner to stay");
     assert_eq!(
         proposal.outputs,
         [raw::PlannedOutput { role: "out".into(), count: raw::Count { min: 1, max: 1 } }]
@@ -176,10 +177,10 @@ async fn a_plan_may_only_log() -> Result<()> {
     let bench = Bench::new()?;
     let call = raw::Call { tool: "attack".into(), params: "{}".into(), inputs: Vec::new() };
     let opens = bench.load(&guests::hostile("opens_input_in_plan")?).await?;
-    let planned = bench.sandbox.plan(&opens, &call).await;
+    let planned = bench.sandbox.plan(&opens, &call, None).await;
     assert!(matches!(planned, Err(GuestError::Trap { code: "import_during_plan", .. })), "{planned:?}");
     let loops = bench.load(&guests::hostile("loops_in_plan")?).await?;
-    let planned = bench.sandbox.plan(&loops, &call).await;
+    let planned = bench.sandbox.plan(&loops, &call, None).await;
     assert!(
         matches!(planned, Err(GuestError::Limit { limit: Limit::Fuel | Limit::Wall, .. })),
         "{planned:?}"
@@ -231,7 +232,9 @@ async fn many_inputs_reach_the_guest() -> Result<()> {
     };
     let mut outputs = Outputs::default();
     let roles = ["out".to_owned()];
-    bench.sandbox.run(&copies, &call, &roles, inputs, &guest_limits(), &mut outputs).await?;
+    let limits = guest_limits();
+    let execution = Execution { component: &copies, call: &call, roles: &roles, limits: &limits, warm: None };
+    bench.sandbox.run(execution, inputs, &mut outputs).await?;
     assert_eq!(outputs.bytes("main")?, b"0");
     Ok(())
 }
@@ -261,7 +264,9 @@ async fn readers_that_were_given_back_make_way() -> Result<()> {
         let mut outputs = Outputs::default();
         let roles = ["out".to_owned()];
         let limits = GuestLimits { decoded_bytes: 1024 * MIB, ..guest_limits() };
-        let ran = bench.sandbox.run(&reopens, &call, &roles, inputs, &limits, &mut outputs).await;
+        let execution =
+            Execution { component: &reopens, call: &call, roles: &roles, limits: &limits, warm: None };
+        let ran = bench.sandbox.run(execution, inputs, &mut outputs).await;
         match (ran, fails) {
             (Ok(ran), false) => assert_eq!(ran.opened.len(), 100),
             (Err(GuestError::Input { index, .. }), true) => assert_eq!(Some(index), damaged),

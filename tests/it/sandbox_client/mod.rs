@@ -14,12 +14,13 @@ use helix_ids::ArtifactType;
 use helixmcp::contract::raw;
 use helixmcp::sandbox::client::{GuestError, InputFile, LoadError, RunEvents, RunOutcome, SandboxSettings};
 use helixmcp::sandbox::protocol::{CompileLimits, GuestLimits, Limit, Verdict};
-use helixmcp::sandbox::{Compiled, Sandbox};
+use helixmcp::sandbox::{Compiled, Execution, Sandbox};
 
 mod components;
 mod files;
 mod guests;
 mod processes;
+mod warm;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -82,7 +83,9 @@ impl Bench {
             params: task.params.to_owned(),
             inputs: inputs.iter().map(linked).collect(),
         };
-        let ran = self.sandbox.run(component, &call, &roles, inputs, &task.limits, &mut outputs).await;
+        let limits = &task.limits;
+        let execution = Execution { component, call: &call, roles: &roles, limits, warm: None };
+        let ran = self.sandbox.run(execution, inputs, &mut outputs).await;
         Ok((ran, outputs))
     }
 

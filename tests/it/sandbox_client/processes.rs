@@ -89,7 +89,7 @@ async fn i3_a_runner_holds_nothing() -> Result<()> {
     Ok(())
 }
 
-fn wait_for(what: &str, mut reached: impl FnMut() -> Result<bool>) -> Result<()> {
+pub fn wait_for(what: &str, mut reached: impl FnMut() -> Result<bool>) -> Result<()> {
     let began = Instant::now();
     while !reached()? {
         ensure!(began.elapsed() < Duration::from_secs(20), "never: {what}");

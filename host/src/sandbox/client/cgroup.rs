@@ -25,7 +25,11 @@ impl Room {
     /// What a request can need at most: the limits of the process speak first.
     pub fn of(request: &Request) -> Self {
         let (guest_bytes, handles) = match request {
-            Request::Describe { limits } | Request::Plan { limits, .. } | Request::Run { limits, .. } => {
+            // What was planned may run in the same process.
+            Request::Describe { limits }
+            | Request::Plan { then: Some(limits), .. }
+            | Request::Plan { limits, then: None, .. }
+            | Request::Run { limits, .. } => {
                 (limits.memory_bytes.saturating_add(limits.stack_bytes), limits.handles)
             }
             Request::Inspect { limits } | Request::Compile { limits } => (limits.memory_bytes, 0),

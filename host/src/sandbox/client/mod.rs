@@ -20,8 +20,8 @@ use self::cgroup::Room;
 use self::pool::Pool;
 use self::session::{Lost, Session};
 use super::protocol::{
-    CompileLimits, Done, Event, Failure, GuestLimits, HEAD_BYTES_MAX, InputSlot, Inspection, LINE_BYTES_MAX,
-    LOG_LEVELS, LOG_LINE_BYTES, Limit, Ran, Request, Usage, Verdict,
+    CompileLimits, Done, Event, Failure, Go, GuestLimits, HEAD_BYTES_MAX, InputSlot, Inspection,
+    LINE_BYTES_MAX, LOG_LEVELS, LOG_LINE_BYTES, Limit, Ran, Request, Usage, Verdict,
 };
 use crate::contract::raw;
 
@@ -114,6 +114,34 @@ pub trait RunEvents: Send {
     fn progress(&mut self, done: u64, total: Option<u64>, text: &str);
 }
 
+/// A runner that has planned a call and stays to run it. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Warm {
+    session: Session,
+    component: Digest,
+    call: raw::Call,
+    limits: GuestLimits,
+}
+
+impl Warm {
+    /// Only the call that was planned runs in it, under the limits that were named then.
+    fn is_for(&self, execution: &Execution<'_>) -> bool {
+        (self.component, &self.call, &self.limits)
+            == (execution.component.digest, execution.call, execution.limits)
+    }
+}
+
+/// What is run.
+pub struct Execution<'a> {
+    pub component: &'a Compiled,
+    pub call: &'a raw::Call,
+    /// Of the outputs that it may make.
+    pub roles: &'a [String],
+    pub limits: &'a GuestLimits,
+    /// The runner that planned the call, if it stayed.
+    pub warm: Option<Warm>,
+}
+
 /// An execution that returned a report.
 #[derive(Debug)]
 pub struct RunOutcome {
@@ -203,11 +231,11 @@ impl Sandbox {
         // Processor time is what is limited; waiting for a busy machine is not the component's fault.
         let wall = limits.cpu.saturating_mul(4) + COMPILE_WALL;
         match self.exchange(request, files, wall, &mut Nothing).await {
-            Ok(done) => Ok(done),
+            Ok((done, _session)) => Ok(done),
             Err(Lost::Wall) => Err(LoadError::limit(limits, "it took too long")),
             // Out of memory or of processor time, or a crash of the compiler: in each case this
             // component is what did it, and it would do it again.
-            Err(Lost::Died { signal: Some(signal) }) => {
+            Err(Lost::Died { signal: Some(signal), .. }) => {
                 Err(LoadError::limit(limits, &format!("the runner died of signal {signal}")))
             }
             Err(other) => Err(LoadError::lost(other)),
@@ -228,47 +256,112 @@ impl Sandbox {
         }
     }
 
-    /// Asks what a call would do. Under small limits of its own.
+    /// Asks what a call would do, under small limits of its own. With `then`, the limits under which
+    /// the call is to run, the runner stays for that: the call has no other's process, and saves the
+    /// start of one.
     ///
     /// # Errors
     /// [`GuestError`].
-    pub async fn plan(&self, component: &Compiled, call: &raw::Call) -> Result<raw::Proposal, GuestError> {
-        let request = Request::Plan { limits: METADATA_LIMITS, call: call.clone() };
-        let done =
-            self.guest(&request, &[component.code.as_fd()], METADATA_LIMITS.wall, &mut Nothing).await?;
-        match done {
-            Done::Planned(proposal) => Ok(proposal),
-            other => Err(GuestError::from(other)),
+    pub async fn plan(
+        &self,
+        component: &Compiled,
+        call: &raw::Call,
+        then: Option<&GuestLimits>,
+    ) -> Result<(raw::Proposal, Option<Warm>), GuestError> {
+        // Another stack takes another engine, and so another runner.
+        let then = then.filter(|then| then.stack_bytes == METADATA_LIMITS.stack_bytes).cloned();
+        let request = Request::Plan { limits: METADATA_LIMITS, call: call.clone(), then: then.clone() };
+        let (began, wall) = (Instant::now(), METADATA_LIMITS.wall);
+        let answered = self.exchange(&request, &[component.code.as_fd()], wall, &mut Nothing).await;
+        match answered.map_err(|lost| GuestError::lost(lost, wall, began))? {
+            (Done::Planned(proposal), session) => {
+                let (component, call) = (component.digest, call.clone());
+                Ok((proposal, then.map(|limits| Warm { session, component, call, limits })))
+            }
+            (other, _session) => Err(GuestError::from(other)),
         }
     }
 
-    /// Runs a guest in a fresh runner. Dropping the future kills the runner.
+    /// Runs a guest, in the runner that planned it if that stayed, else in a fresh one. Dropping the
+    /// future kills the runner.
     ///
     /// # Errors
     /// [`GuestError`].
     pub async fn run(
         &self,
-        component: &Compiled,
-        call: &raw::Call,
-        roles: &[String],
+        mut execution: Execution<'_>,
         inputs: Vec<InputFile>,
-        limits: &GuestLimits,
         events: &mut dyn RunEvents,
     ) -> Result<RunOutcome, GuestError> {
         let slot = |input: &InputFile| InputSlot { role: input.role.clone(), index: input.index };
-        let request = Request::Run {
-            limits: limits.clone(),
-            call: call.clone(),
-            roles: roles.to_vec(),
-            inputs: inputs.iter().map(slot).collect(),
+        let slots: Vec<_> = inputs.iter().map(slot).collect();
+        let files: Vec<_> = inputs.iter().map(|input| input.file.as_fd()).collect();
+        let warm = execution.warm.take().filter(|warm| warm.is_for(&execution));
+        let went = match warm {
+            Some(warm) => {
+                self.go(warm, Go { roles: execution.roles.to_vec(), inputs: slots.clone() }, &files, events)
+                    .await?
+            }
+            None => None,
         };
-        let mut files = vec![component.code.as_fd()];
-        files.extend(inputs.iter().map(|input| input.file.as_fd()));
-        let done = self.guest(&request, &files, limits.wall, events).await?;
+        let done = match went {
+            Some(done) => done,
+            None => self.run_fresh(&execution, slots, &files, events).await?,
+        };
         match done {
             Done::Ran(ran) => Ok(RunOutcome::from(ran)),
             other => Err(GuestError::from(other)),
         }
+    }
+
+    /// Runs a guest in a fresh runner.
+    async fn run_fresh(
+        &self,
+        execution: &Execution<'_>,
+        inputs: Vec<InputSlot>,
+        files: &[BorrowedFd<'_>],
+        events: &mut dyn RunEvents,
+    ) -> Result<Done, GuestError> {
+        let Execution { component, call, roles, limits, .. } = execution;
+        let request =
+            Request::Run { limits: (*limits).clone(), call: (*call).clone(), roles: roles.to_vec(), inputs };
+        let files: Vec<_> = std::iter::once(component.code.as_fd()).chain(files.iter().copied()).collect();
+        self.guest(&request, &files, limits.wall, events).await
+    }
+
+    /// Runs what a runner has planned. `None` if it was gone before it heard of that, or policy has
+    /// changed what must stand around it: then the guest has not begun, and may in another one.
+    async fn go(
+        &self,
+        warm: Warm,
+        go: Go,
+        files: &[BorrowedFd<'_>],
+        events: &mut dyn RunEvents,
+    ) -> Result<Option<Done>, GuestError> {
+        let Warm { session, limits, .. } = warm;
+        let Some(mut session) = session.if_alive().filter(|session| self.pool.is_admitted(session)) else {
+            return Ok(None);
+        };
+        let began = Instant::now();
+        let talk = async {
+            session.send(&go, files).await?;
+            let first = session.next().await?;
+            Ok(first)
+        };
+        let first = match tokio::time::timeout(limits.wall, talk).await {
+            Ok(Ok(first)) => first,
+            Ok(Err(Lost::Died { heard: false, .. })) => return Ok(None),
+            Ok(Err(lost)) => return Err(GuestError::lost(lost, limits.wall, began)),
+            Err(_elapsed) => return Err(GuestError::lost(Lost::Wall, limits.wall, began)),
+        };
+        let most = MostSaid { log_bytes: limits.log_bytes, outputs: limits.outputs, roles: &go.roles };
+        let left = limits.wall.saturating_sub(began.elapsed());
+        let ended = match tokio::time::timeout(left, listen(&mut session, first, most, events)).await {
+            Ok(Ok(done)) => ended(done, session).await,
+            Ok(Err(lost)) => Err(lost),
+            Err(_elapsed) => Err(Lost::Wall),
+        };
+        ended.map(Some).map_err(|lost| GuestError::lost(lost, limits.wall, began))
     }
 
     /// Reads a whole file in a runner and says whether it is complete and well formed.
@@ -309,18 +402,14 @@ impl Sandbox {
         events: &mut dyn RunEvents,
     ) -> Result<Done, GuestError> {
         let began = Instant::now();
-        match self.exchange(request, files, wall, events).await {
-            Ok(done) => Ok(done),
-            Err(Lost::Wall) => Err(GuestError::Limit {
-                limit: Limit::Wall,
-                message: format!("the runner was stopped after {} ms", wall.as_millis()),
-                usage: Usage { wall: began.elapsed(), ..Usage::default() },
-            }),
-            Err(other) => Err(GuestError::Fault { message: other.to_string() }),
-        }
+        let done = match self.exchange(request, files, wall, events).await {
+            Ok((done, session)) => ended(done, session).await,
+            Err(lost) => Err(lost),
+        };
+        done.map_err(|lost| GuestError::lost(lost, wall, began))
     }
 
-    /// One request to one runner. Whatever ends this future ends the runner: the session kills
+    /// One request to one runner, and the runner. Whatever ends this future ends it: the session kills
     /// it when it is dropped. The wall clock starts when a runner has been found.
     async fn exchange(
         &self,
@@ -328,16 +417,20 @@ impl Sandbox {
         files: &[BorrowedFd<'_>],
         wall: Duration,
         events: &mut dyn RunEvents,
-    ) -> Result<Done, Lost> {
+    ) -> Result<(Done, Session), Lost> {
         let mut session = self.pool.take(Room::of(request)).await?;
         let talk = talk(&mut session, request, files, events);
         let done = tokio::time::timeout(wall, talk).await.map_err(|_elapsed| Lost::Wall)??;
-        // Whoever looks at the outputs after this looks at files that nobody writes to.
-        if matches!(done, Done::Ran(_)) {
-            session.end().await?;
-        }
-        Ok(done)
+        Ok((done, session))
     }
+}
+
+/// What was answered, once nobody writes to the outputs of a run any more.
+async fn ended(done: Done, session: Session) -> Result<Done, Lost> {
+    if matches!(done, Done::Ran(_)) {
+        session.end().await?;
+    }
+    Ok(done)
 }
 
 async fn talk(
@@ -347,9 +440,19 @@ async fn talk(
     events: &mut dyn RunEvents,
 ) -> Result<Done, Lost> {
     session.send(request, files).await?;
-    let mut most = MostSaid::of(request);
+    let first = session.next().await?;
+    listen(session, first, MostSaid::of(request), events).await
+}
+
+async fn listen(
+    session: &mut Session,
+    first: Event,
+    mut most: MostSaid<'_>,
+    events: &mut dyn RunEvents,
+) -> Result<Done, Lost> {
+    let mut event = first;
     loop {
-        match session.next().await? {
+        match event {
             Event::Log { level, text } => {
                 let level = most.log(&level, &text)?;
                 events.log(level, &text);
@@ -366,6 +469,7 @@ async fn talk(
             Event::Done(done) => return Ok(*done),
             Event::Hello { .. } => return Err(Lost::OutOfTurn),
         }
+        event = session.next().await?;
     }
 }
 
@@ -465,6 +569,19 @@ impl LoadError {
             },
             Done::Fault { message } => Self::Fault { message },
             _ => Self::fault(Lost::OutOfTurn),
+        }
+    }
+}
+
+impl GuestError {
+    fn lost(lost: Lost, wall: Duration, began: Instant) -> Self {
+        match lost {
+            Lost::Wall => Self::Limit {
+                limit: Limit::Wall,
+                message: format!("the runner was stopped after {} ms", wall.as_millis()),
+                usage: Usage { wall: began.elapsed(), ..Usage::default() },
+            },
+            other => Self::Fault { message: other.to_string() },
         }
     }
 }

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, MutexGuard, PoisonError, RwLock, mpsc};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::sandbox::protocol::{Standing, Wall, Walls};
 
 /// How long a runner may take to say hello.
 const START_WALL: Duration = Duration::from_secs(30);
+
+/// How long a runner is at work before the next one is started although it is not done.
+const AHEAD_AFTER: Duration = Duration::from_millis(20);
 
 /// Runners that may end before they are asked for anything, one after the other: a binary that
 /// does not start any more is told, and not started for ever.
@@ -52,6 +56,8 @@ impl Confinement {
 /// A confinement in force.
 #[derive(Default)]
 struct Border {
+    /// Of this one, among those that were in force one after the other.
+    number: u64,
     confinement: Confinement,
     /// Why no runner can be put into a cgroup that policy wants. Tried once: what it wants changes
     /// with the policy only.
@@ -59,10 +65,10 @@ struct Border {
 }
 
 impl Border {
-    fn new(confinement: Confinement) -> Self {
+    fn new(number: u64, confinement: Confinement) -> Self {
         cgroup::sweep(&confinement.cgroups);
         let tried = if confinement.wants_cgroup() { cgroup::trial(&confinement.cgroups) } else { Ok(()) };
-        Self { confinement, no_cgroup: tried.err().map(|error| error.to_string()) }
+        Self { number, confinement, no_cgroup: tried.err().map(|error| error.to_string()) }
     }
 
     /// Whether a runner's own walls suffice, and the host can build its part.
@@ -90,13 +96,33 @@ impl Border {
     }
 }
 
+/// When the next runner is to be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// One was taken: one more, once that one has done its work or has had its time.
+    Soon,
+    /// Whatever was ordered.
+    Now,
+}
+
+/// Whoever starts runners, told when this is dropped that one is not at work any more.
+#[derive(Debug)]
+pub struct Ended(mpsc::Sender<Order>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // Without its thread nothing is started anyway.
+        self.0.send(Order::Now).ok();
+    }
+}
+
 /// Runners, started ahead.
 ///
 /// A thread of its own starts them: a runner is told to die with the thread that made it, and
-/// this one lives as long as the pool. One start is always under way or done, so that the next
-/// request finds a runner that is ready (a start costs some milliseconds).
+/// this one lives as long as the pool. One start is always ordered, under way or done, so that the
+/// next request finds a runner that is ready (a start costs some milliseconds).
 pub struct Pool {
-    orders: mpsc::Sender<()>,
+    orders: mpsc::Sender<Order>,
     ready: Mutex<tokio::sync::mpsc::UnboundedReceiver<Started>>,
     /// A runner that has said hello and has no work yet.
     spare: Mutex<Option<Session>>,
@@ -108,20 +134,24 @@ pub struct Pool {
 
 impl Pool {
     pub fn new(runner_exe: PathBuf, runners_max: usize) -> Self {
-        let (orders, ordered) = mpsc::channel::<()>();
+        let (orders, ordered) = mpsc::channel::<Order>();
         let (started, ready) = tokio::sync::mpsc::unbounded_channel();
         let reaper = Reaper::start();
         let thread_reaper = reaper.clone();
         let start = move || {
-            for () in ordered {
-                if started.send(start(&runner_exe, &["runner"], &thread_reaper)).is_err() {
-                    return;
+            while let Some(count) = due(&ordered) {
+                for _runner in 0..count {
+                    if started.send(start(&runner_exe, &["runner"], &thread_reaper)).is_err() {
+                        return;
+                    }
                 }
             }
         };
         // Without its thread the pool gives an error to whoever takes from it.
         drop(std::thread::Builder::new().name("runners".into()).spawn(start));
-        orders.send(()).ok();
+        for order in [Order::Soon, Order::Now] {
+            orders.send(order).ok();
+        }
         Self {
             orders,
             ready: Mutex::new(ready),
@@ -140,8 +170,13 @@ impl Pool {
 
     /// From now on, for every runner that is taken.
     pub fn confine(&self, confinement: Confinement) {
-        let border = Arc::new(Border::new(confinement));
+        let border = Arc::new(Border::new(self.border().number + 1, confinement));
         *self.border.write().unwrap_or_else(PoisonError::into_inner) = border;
+    }
+
+    /// Whether the border that let this runner in is in force still.
+    pub fn is_admitted(&self, session: &Session) -> bool {
+        self.border().number == session.border()
     }
 
     fn border(&self) -> Arc<Border> {
@@ -158,8 +193,8 @@ impl Pool {
             Some(session) => session,
             None => self.next().await?,
         };
-        session.hold(permit);
         let border = self.border();
+        session.hold(permit, border.number, Ended(self.orders.clone()));
         border.admit(session.walls())?;
         border.enclose(session, room)
     }
@@ -182,8 +217,19 @@ impl Pool {
     /// The runner that was started ahead, and an order for the next.
     async fn next(&self) -> Result<Session, Lost> {
         for _ in 0..STARTS_MAX {
-            let started = self.ready.lock().await.recv().await;
-            self.orders.send(()).ok();
+            let started = {
+                let mut ready = self.ready.lock().await;
+                let started = match ready.try_recv() {
+                    Ok(started) => Some(started),
+                    Err(_none_yet) => {
+                        self.orders.send(Order::Now).ok();
+                        ready.recv().await
+                    }
+                };
+                // Before somebody else asks: there is always one ordered for whoever is next.
+                self.orders.send(Order::Soon).ok();
+                started
+            };
             let started = started.ok_or_else(|| Lost::Start(io::Error::other("the thread is gone")))?;
             let (mut process, stream) = started.map_err(Lost::Start)?;
             // One that died while it waited says nothing about the request.
@@ -194,6 +240,27 @@ impl Pool {
             }
         }
         Err(Lost::Start(io::Error::other(format!("{STARTS_MAX} in a row ended at once"))))
+    }
+}
+
+/// Waits until runners are to be started, and says how many. `None` when nobody orders any more.
+///
+/// A start costs as much processor time as a short run. Begun with the run, it would slow that down;
+/// begun at its end, it falls into the time in which outputs go to the disk.
+fn due(ordered: &mpsc::Receiver<Order>) -> Option<usize> {
+    let mut count = 0;
+    loop {
+        let order = if count == 0 {
+            ordered.recv().map_err(|_closed| RecvTimeoutError::Disconnected)
+        } else {
+            ordered.recv_timeout(AHEAD_AFTER)
+        };
+        match order {
+            Ok(Order::Soon) => count += 1,
+            Ok(Order::Now) if count == 0 => {}
+            Ok(Order::Now) | Err(RecvTimeoutError::Timeout) => return Some(count),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
     }
 }
 
@@ -218,6 +285,7 @@ pub fn start(runner_exe: &Path, words: &[&str], reaper: &Reaper) -> Started {
 }
 
 /// A runner that was killed, what is to be taken away after it, and who waits for that.
+#[derive(Debug)]
 struct Killed {
     child: Child,
     cgroup: Option<Cgroup>,
@@ -239,7 +307,7 @@ impl Killed {
 
 /// Waits for killed runners on a thread of its own, so that none stays as a zombie and only who
 /// must waits for the kernel to take back a guest's memory.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Reaper {
     killed: mpsc::Sender<Killed>,
     processes: Arc<std::sync::Mutex<BTreeSet<u32>>>,
@@ -284,7 +352,7 @@ mod tests {
     }
 
     fn requiring(walls: &[Wall]) -> Border {
-        Border::new(Confinement { required: walls.iter().copied().collect(), cgroups: Vec::new() })
+        Border::new(1, Confinement { required: walls.iter().copied().collect(), cgroups: Vec::new() })
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl Probe<'_> {
         }
         match tokio::time::timeout(WALL, ask(&mut session, attempt)).await {
             Ok(Ok((refused, how))) => Ok((refused, how)),
-            Ok(Err(Lost::Died { signal: Some(signal) })) => Ok(ended_by(signal)),
+            Ok(Err(Lost::Died { signal: Some(signal), .. })) => Ok(ended_by(signal)),
             // Another program took its place, and knows nothing of probes.
             Ok(Err(other)) => Ok((false, other.to_string())),
             Err(_elapsed) => Ok((false, "it gave no answer in time".to_owned())),

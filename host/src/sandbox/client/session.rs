@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::cgroup::{Cgroup, Room};
-use super::pool::Reaper;
+use super::pool::{Ended, Reaper};
 use crate::sandbox::protocol::{DESCRIPTORS_A_MESSAGE, Event, FRAME_BYTES_MAX, Standing, Wall, Walls};
 
 /// How long a runner may take to exit once it has closed its socket.
@@ -36,7 +36,11 @@ pub enum Lost {
     #[error("the runner cannot be started: {0}")]
     Start(#[source] io::Error),
     #[error("the runner was lost{}", by(*.signal))]
-    Died { signal: Option<i32> },
+    Died {
+        signal: Option<i32>,
+        /// Whether it had taken all that it was sent. If not, it had not begun with it.
+        heard: bool,
+    },
     #[error("policy requires the wall `{}`, and runners here lack it: {why}", .wall.name())]
     Unwalled { wall: Wall, why: String },
     #[error("the runner was killed and does not go away, so its outputs are not kept")]
@@ -61,6 +65,7 @@ fn by(signal: Option<i32>) -> String {
 }
 
 /// A process that is killed and reaped when it is dropped.
+#[derive(Debug)]
 pub struct Process {
     child: Option<Child>,
     cgroup: Option<Cgroup>,
@@ -93,6 +98,7 @@ impl Drop for Process {
 }
 
 /// A runner that has been started, and the host's end of its socket.
+#[derive(Debug)]
 pub struct Session {
     process: Process,
     stream: UnixStream,
@@ -100,7 +106,9 @@ pub struct Session {
     pub engine: String,
     walls: Walls,
     /// Held while the runner has work; a spare has none.
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<(OwnedSemaphorePermit, Ended)>,
+    /// The number of the border that let it in.
+    border: u64,
 }
 
 impl Session {
@@ -110,7 +118,7 @@ impl Session {
         let stream = UnixStream::from_std(stream).map_err(Lost::Socket)?;
         let none = || Standing::Missing("it has not spoken".to_owned());
         let walls = Walls { landlock: none(), seccomp: none() };
-        let mut session = Self { process, stream, engine: String::new(), walls, permit: None };
+        let mut session = Self { process, stream, engine: String::new(), walls, permit: None, border: 0 };
         match session.next().await? {
             Event::Hello { engine, walls } => (session.engine, session.walls) = (engine, walls),
             _ => return Err(Lost::OutOfTurn),
@@ -146,8 +154,14 @@ impl Session {
         self.process.ended().is_none().then_some(self)
     }
 
-    pub fn hold(&mut self, permit: OwnedSemaphorePermit) {
-        self.permit = Some(permit);
+    pub fn hold(&mut self, permit: OwnedSemaphorePermit, border: u64, ended: Ended) {
+        self.permit = Some((permit, ended));
+        self.border = border;
+    }
+
+    /// The number of the border that let it in.
+    pub fn border(&self) -> u64 {
+        self.border
     }
 
     /// Sends a message and its descriptors.
@@ -156,7 +170,7 @@ impl Session {
         match sent {
             Ok(()) => Ok(()),
             // A runner that has died says more by its signal than by a broken socket.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(self.died().await),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(self.died(false).await),
             Err(error) => Err(Lost::Socket(error)),
         }
     }
@@ -181,7 +195,9 @@ impl Session {
         match self.receive().await {
             Ok(event) => Ok(event),
             Err(error) => match error.kind() {
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => Err(self.died().await),
+                io::ErrorKind::UnexpectedEof => Err(self.died(true).await),
+                // The kernel's word for a socket that was closed with something in it unread.
+                io::ErrorKind::ConnectionReset => Err(self.died(false).await),
                 io::ErrorKind::InvalidData => Err(Lost::OutOfTurn),
                 _ => Err(Lost::Socket(error)),
             },
@@ -201,7 +217,7 @@ impl Session {
     }
 
     /// What a runner died of. It closed its socket, so it is about to be gone.
-    async fn died(&mut self) -> Lost {
+    async fn died(&mut self, heard: bool) -> Lost {
         use std::os::unix::process::ExitStatusExt;
         let gone = async {
             loop {
@@ -212,7 +228,7 @@ impl Session {
             }
         };
         let status = tokio::time::timeout(EXIT_WALL, gone).await;
-        Lost::Died { signal: status.ok().and_then(|status| status.signal()) }
+        Lost::Died { signal: status.ok().and_then(|status| status.signal()), heard }
     }
 }
 
