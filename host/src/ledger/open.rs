@@ -126,13 +126,18 @@ async fn configure(connection: &mut SqliteConnection, access: Access) -> Result<
         ("recursive_triggers", "ON", "1"),
         ("query_only", query_only, query_only),
     ];
-    for (name, value, expected) in settings {
-        let set = sqlx::AssertSqlSafe(format!("PRAGMA {name} = {value}"));
-        sqlx::query(set).execute(&mut *connection).await?;
-        let get = sqlx::AssertSqlSafe(format!("PRAGMA {name}"));
-        let row = sqlx::query(get).fetch_one(&mut *connection).await?;
+    // Each way all at once: a statement of its own is two switches of threads.
+    let set: String = settings.iter().map(|(name, value, _)| format!("PRAGMA {name} = {value};")).collect();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(set)).execute(&mut *connection).await?;
+    let get: String = settings.iter().map(|(name, ..)| format!("PRAGMA {name};")).collect();
+    let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(get)).fetch_all(&mut *connection).await?;
+    if rows.len() != settings.len() {
+        let why = format!("{} of {} PRAGMAs have an answer", rows.len(), settings.len());
+        return Err(sqlx::Error::Configuration(why.into()));
+    }
+    for ((name, _, expected), row) in settings.iter().zip(rows) {
         let found = row.try_get_unchecked::<String, _>(0)?;
-        if found != expected {
+        if found != *expected {
             let why = format!("PRAGMA {name} is {found}, not {expected}");
             return Err(sqlx::Error::Configuration(why.into()));
         }
