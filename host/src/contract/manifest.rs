@@ -59,6 +59,19 @@ impl Manifest {
     /// # Errors
     /// The first rule that is broken, naming tool, role and field.
     pub fn parse(raw: raw::Manifest) -> Result<Self, ManifestError> {
+        Self::parse_with(raw, schema_rules::check)
+    }
+
+    /// Parses what this version of the host has parsed before: its schemas are known to keep the
+    /// rules, and each is compiled when it is first applied.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_known(raw: raw::Manifest) -> Result<Self, ManifestError> {
+        Self::parse_with(raw, schema_rules::read)
+    }
+
+    fn parse_with(raw: raw::Manifest, schema: ReadSchema) -> Result<Self, ManifestError> {
         let name = name(&raw.name, "toolpack")?;
         no_extra(&raw.extra, "toolpack")?;
         line(&raw.version, "version of the toolpack", 64)?;
@@ -75,7 +88,7 @@ impl Manifest {
         let mut names = BTreeSet::new();
         let mut tools = Vec::new();
         for tool in raw.tools {
-            let tool = parse_tool(tool)?;
+            let tool = parse_tool(tool, schema)?;
             if !names.insert(tool.name.clone()) {
                 return Err(ManifestError::new(
                     "manifest_tools",
@@ -89,7 +102,10 @@ impl Manifest {
     }
 }
 
-fn parse_tool(raw: raw::Tool) -> Result<Tool, ManifestError> {
+/// Makes a schema of a text, for errors called by what it is.
+type ReadSchema = fn(&str, &str) -> Result<schema_rules::Checked, ManifestError>;
+
+fn parse_tool(raw: raw::Tool, schema: ReadSchema) -> Result<Tool, ManifestError> {
     let tool_name: helix_ids::ToolName = name(&raw.name, "tool")?;
     let what = format!("tool `{tool_name}`");
     let reserved = RESERVED_TOOL_PREFIXES.iter().find(|prefix| tool_name.as_str().starts_with(**prefix));
@@ -109,8 +125,8 @@ fn parse_tool(raw: raw::Tool) -> Result<Tool, ManifestError> {
         let message = format!("{what} declares images, and this version runs no container steps");
         return Err(ManifestError::new("images_not_supported", message));
     }
-    let params = schema_rules::check(&format!("params schema of {what}"), &raw.params_schema)?;
-    let result = schema_rules::check(&format!("result schema of {what}"), &raw.result_schema)?;
+    let params = schema(&format!("params schema of {what}"), &raw.params_schema)?;
+    let result = schema(&format!("result schema of {what}"), &raw.result_schema)?;
     let inputs = parse_inputs(raw.inputs, &what)?;
     let outputs = parse_outputs(raw.outputs, &what)?;
     check_params(&params.value, &inputs, &what)?;
@@ -120,7 +136,7 @@ fn parse_tool(raw: raw::Tool) -> Result<Tool, ManifestError> {
         contract,
         title: raw.title,
         description: raw.description,
-        schemas: Arc::new(ToolSchemas::new(params.validator, result.validator)),
+        schemas: Arc::new(ToolSchemas::new(params.compiled, result.compiled)),
         // Written out, no escape hides the word; where a text only mentions it, nothing is lost.
         has_patterns: params.value.to_string().contains("\"pattern"),
         params_schema: params.value,

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
+use super::schema_rules::CompiledSchema;
 use super::{DeclaredInput, Tool};
 
 /// Arguments that the host understands itself, and names that it keeps for later.
@@ -26,14 +26,14 @@ const RESERVED: &[&str] = &[
 pub const WAIT_SECONDS_DEFAULT: u32 = 45;
 pub const WAIT_SECONDS_MAX: u32 = 3600;
 
-/// A tool's schemas, compiled once. Made where a manifest is parsed.
+/// A tool's schemas, each compiled once. Made where a manifest is parsed.
 pub struct ToolSchemas {
-    pub(super) params: Validator,
-    pub(super) result: Validator,
+    pub(super) params: CompiledSchema,
+    pub(super) result: CompiledSchema,
 }
 
 impl ToolSchemas {
-    pub(super) fn new(params: Validator, result: Validator) -> Self {
+    pub(super) fn new(params: CompiledSchema, result: CompiledSchema) -> Self {
         Self { params, result }
     }
 }

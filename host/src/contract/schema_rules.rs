@@ -5,8 +5,9 @@
 //! chose; so neither of the two may make us recurse without end, backtrack, or fetch.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
-use jsonschema::{Draft, PatternOptions, Validator};
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value, json};
 
 use super::manifest::ManifestError;
@@ -83,7 +84,33 @@ const MAP_KEYWORDS: &[&str] = &["properties", "patternProperties", "dependentSch
 /// A schema that keeps every rule, and its compiled form.
 pub(super) struct Checked {
     pub value: Value,
-    pub validator: Validator,
+    pub compiled: CompiledSchema,
+}
+
+/// A schema that is compiled when it is first applied, unless it was already.
+pub struct CompiledSchema {
+    /// Of what it is compiled; not needed where it was.
+    source: Value,
+    validator: OnceLock<Result<Validator, String>>,
+}
+
+impl CompiledSchema {
+    /// Whether `value` keeps this schema.
+    pub(super) fn validate<'a>(&self, value: &'a Value) -> Result<(), ValidationError<'a>> {
+        match self.validator.get_or_init(|| compile(&self.source)) {
+            Ok(validator) => validator.validate(value),
+            // It compiled when it was checked. Where it does not any more, nothing keeps it.
+            Err(error) => Err(ValidationError::custom(format!("the schema does not compile: {error}"))),
+        }
+    }
+}
+
+/// Reads a schema of which it is known that it keeps every rule.
+pub(super) fn read(what: &str, text: &str) -> Result<Checked, ManifestError> {
+    let value = helix_ids::canonical::parse(text.as_bytes(), SCHEMA_BYTES_MAX)
+        .map_err(|error| bad(what, "", &error.to_string()))?;
+    let compiled = CompiledSchema { source: value.clone(), validator: OnceLock::new() };
+    Ok(Checked { value, compiled })
 }
 
 /// Reads and checks the schema `what`, such as "params schema of tool `x`".
@@ -107,7 +134,8 @@ pub(super) fn check(what: &str, text: &str) -> Result<Checked, ManifestError> {
     for (pointer, schema) in &walk.defaults {
         check_default(what, pointer, schema, &value)?;
     }
-    Ok(Checked { value, validator })
+    let compiled = CompiledSchema { source: Value::Null, validator: OnceLock::from(Ok(validator)) };
+    Ok(Checked { value, compiled })
 }
 
 /// Compiles with the regular expression engine that is linear in its input.
