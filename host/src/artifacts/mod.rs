@@ -19,4 +19,4 @@ pub use export::{Export, Swept, export_beneath};
 pub use import::ImportSource;
 pub use private::{Private, real};
 pub use sniff::{agrees, sniff};
-pub use store::{Incoming, Store, Stored};
+pub use store::{Incoming, Store, Stored, seal_of};

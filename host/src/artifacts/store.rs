@@ -452,7 +452,11 @@ fn prove(file: &mut File) -> Result<(Digest, Seal), ArtifactError> {
     Ok((digest, before))
 }
 
-pub(super) fn seal_of(file: &File) -> Result<Seal, ArtifactError> {
+/// What the file system says of an open file now.
+///
+/// # Errors
+/// [`ArtifactError::Io`].
+pub fn seal_of(file: &File) -> Result<Seal, ArtifactError> {
     const NANOS: i128 = 1_000_000_000;
     let facts = file.metadata().map_err(io("look at a file"))?;
     Ok(Seal {

@@ -144,6 +144,14 @@ impl Host {
     pub async fn open(settings: HostSettings) -> Result<Arc<Self>, OpenError> {
         let policy = PolicyFile::open(&settings.policy_file, &settings.home).map_err(OpenError::Policy)?;
         let limits = policy.current().host.clone();
+        let at_once = usize::try_from(limits.runners).unwrap_or(usize::MAX);
+        // First: it starts a runner, which gets ready while the rest opens.
+        let sandbox = Sandbox::new(SandboxSettings {
+            cache_dir: settings.home.join("cache"),
+            key: settings.cache_key,
+            runners_max: at_once.saturating_add(SHORT_RUNNERS),
+            runner_exe: settings.runner_exe.clone(),
+        });
         let owner = Owner(format!("{}@{}", std::process::id(), Ledger::now_ms()));
         let ledger =
             Ledger::open(&settings.home.join("ledger.sqlite"), owner).await.map_err(OpenError::Ledger)?;
@@ -151,13 +159,6 @@ impl Host {
             Start { runners: limits.runners, store_root: policy.current().store_root().map(PathBuf::from) };
         let store_root = start.store_root.as_ref().unwrap_or(&settings.home);
         let store = Store::open(store_root, limits.free_space_floor_bytes).map_err(OpenError::Store)?;
-        let at_once = usize::try_from(limits.runners).unwrap_or(usize::MAX);
-        let sandbox = Sandbox::new(SandboxSettings {
-            cache_dir: settings.home.join("cache"),
-            key: settings.cache_key,
-            runners_max: at_once.saturating_add(SHORT_RUNNERS),
-            runner_exe: settings.runner_exe.clone(),
-        });
         let host = Arc::new(Self {
             ledger,
             store: Arc::new(store),

@@ -8,6 +8,7 @@ mod attack;
 mod border;
 mod cancels;
 mod doors;
+mod known_files;
 mod listed;
 mod listing;
 mod outputs;

@@ -18,6 +18,7 @@ use helixmcp::sandbox::{Compiled, Execution, Sandbox};
 
 mod components;
 mod files;
+mod first_use;
 mod guests;
 mod processes;
 mod warm;

@@ -33,7 +33,7 @@ async fn a_planted_cache_entry_is_a_miss() -> Result<()> {
     Ok(())
 }
 
-fn only_entry(cache: &std::path::Path) -> Result<PathBuf> {
+pub fn only_entry(cache: &std::path::Path) -> Result<PathBuf> {
     let entries = std::fs::read_dir(cache)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     match entries.as_slice() {
         [entry] => Ok(entry.clone()),

@@ -5,15 +5,21 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use helix_ids::Digest;
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::fs::{MemfdFlags, SealFlags, Timespec, Timestamps, UTIME_NOW};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::sandbox::protocol::{CompileLimits, Inspection};
+
+/// How a file of the cache ends that holds a compiled form, and one that holds what was found in a
+/// component.
+const FORM: &str = "cwasm";
+const SEEN: &str = "seen";
 
 /// Bytes of an authentication code.
 const MAC_BYTES: usize = 32;
@@ -30,6 +36,9 @@ const CODE_BYTES_MORE: u64 = 32 << 20;
 /// component under one policy's limits and one engine, and old ones are never asked for again.
 const ENTRIES_MAX: usize = 64;
 
+/// Largest note of what was found in a component: names of its imports and exports, and counts.
+const SEEN_BYTES_MAX: u64 = 1 << 20;
+
 /// After so long a file that is no entry is what a crash left of a write.
 const DRAFT_LIFE: Duration = Duration::from_secs(60 * 60);
 
@@ -37,6 +46,14 @@ const DRAFT_LIFE: Duration = Duration::from_secs(60 * 60);
 pub struct Cache {
     folder: PathBuf,
     key: [u8; 32],
+}
+
+/// What was found in a component when it was loaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub inspection: Inspection,
+    /// Of the text of its manifest, which kept every rule.
+    pub manifest: Digest,
 }
 
 /// What a compiled form depends on. Limits are part of it, so that a component which a tighter
@@ -75,6 +92,13 @@ impl Key {
         let component_bytes = component_bytes.min(self.component_bytes_max);
         component_bytes.saturating_mul(CODE_PER_COMPONENT_MAX).saturating_add(CODE_BYTES_MORE)
     }
+
+    /// The key of what was found in the component when it lay in the file that this seal is of. An
+    /// entry under it is never taken for a compiled form: its authentication code is another's.
+    pub fn of_file(&self, seal: &str) -> Self {
+        let text = format!("helixmcp seen 1\n{}\n{seal}\n", self.digest);
+        Self { digest: Digest::of(text.as_bytes()), ..*self }
+    }
 }
 
 impl Cache {
@@ -84,20 +108,49 @@ impl Cache {
 
     /// The compiled form in a sealed file. Whatever is wrong with an entry makes it a miss.
     pub fn get(&self, key: &Key) -> Option<(Inspection, OwnedFd)> {
-        let file = File::open(self.path(key)).ok()?;
-        let length = file.metadata().ok().filter(|metadata| metadata.is_file())?.len();
-        used_now(&file);
         // What stands before the code is small beside the bytes that any may have more.
         let most = key.code_bytes_max(u64::MAX).saturating_add(CODE_BYTES_MORE);
-        let mut entry = Vec::with_capacity(usize::try_from(length.min(most)).ok()?);
-        file.take(most).read_to_end(&mut entry).ok()?;
-        let (mac, content) = entry.split_first_chunk::<MAC_BYTES>()?;
-        // Compared in constant time, though whoever writes here can only guess anyway.
-        self.mac(key, content).verify_slice(mac).ok()?;
+        let entry = read(&self.path(key, FORM), most)?;
+        let content = self.authentic(key, &entry)?;
         let (length, content) = content.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (inspection, code) = content.split_at_checked(length)?;
         Some((serde_json::from_slice(inspection).ok()?, sealed(code).ok()?))
+    }
+
+    /// What was found in the component of a sealed file.
+    pub fn seen(&self, key: &Key) -> Option<Seen> {
+        let entry = read(&self.path(key, SEEN), SEEN_BYTES_MAX)?;
+        serde_json::from_slice(self.authentic(key, &entry)?).ok()
+    }
+
+    /// Keeps what was found in the component of a sealed file.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn keep_seen(&self, key: &Key, seen: &Seen) -> io::Result<()> {
+        let content = serde_json::to_vec(seen)?;
+        self.write(key, SEEN, &content)?;
+        self.remove_unused();
+        Ok(())
+    }
+
+    /// An entry's content, if we made it for this key.
+    fn authentic<'a>(&self, key: &Key, entry: &'a [u8]) -> Option<&'a [u8]> {
+        let (mac, content) = entry.split_first_chunk::<MAC_BYTES>()?;
+        // Compared in constant time, though whoever writes here can only guess anyway.
+        self.mac(key, content).verify_slice(mac).ok()?;
+        Some(content)
+    }
+
+    fn write(&self, key: &Key, kind: &str, content: &[u8]) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let mut entry = tempfile::NamedTempFile::new_in(&self.folder)?;
+        entry.write_all(&self.mac(key, content).finalize().into_bytes())?;
+        entry.write_all(content)?;
+        // No sync: after a crash a torn entry is a miss like any other.
+        entry.persist(self.path(key, kind)).map_err(|error| error.error)?;
+        Ok(())
     }
 
     /// Keeps what a runner compiled, and gives it back sealed.
@@ -121,12 +174,7 @@ impl Cache {
         code.read_exact_at(bytes, 0)?;
         // A copy of what was read: the runner still holds the file that it wrote.
         let sealed = sealed(bytes)?;
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        let mut entry = tempfile::NamedTempFile::new_in(&self.folder)?;
-        entry.write_all(&self.mac(key, &content).finalize().into_bytes())?;
-        entry.write_all(&content)?;
-        // No sync: after a crash a torn entry is a miss like any other.
-        entry.persist(self.path(key)).map_err(|error| error.error)?;
+        self.write(key, FORM, &content)?;
         self.remove_unused();
         Ok(sealed)
     }
@@ -135,27 +183,34 @@ impl Cache {
     #[expect(clippy::disallowed_methods, reason = "the cache's files are its own")]
     fn remove_unused(&self) {
         let mut entries: Vec<(SystemTime, PathBuf)> = Vec::new();
+        let mut seen = Vec::new();
         let mut drafts = Vec::new();
         for file in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let Ok(used) = file.metadata().and_then(|metadata| metadata.modified()) else { continue };
             let path = file.path();
-            let is_entry = path.extension().is_some_and(|extension| extension == "cwasm");
-            if is_entry { entries.push((used, path)) } else { drafts.push((used, path)) }
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some(FORM) => entries.push((used, path)),
+                Some(SEEN) => seen.push((used, path)),
+                Some(_) | None => drafts.push((used, path)),
+            }
         }
         entries.sort_unstable_by(|one, other| other.cmp(one));
+        seen.sort_unstable_by(|one, other| other.cmp(one));
         // One was written just now: its time is the time.
-        let Some((now, _)) = entries.first().cloned() else { return };
+        let Some(now) = entries.first().max(seen.first()).map(|(used, _)| *used) else { return };
         let is_old = |used: &SystemTime| now.duration_since(*used).is_ok_and(|age| age > DRAFT_LIFE);
         let old = drafts.into_iter().filter(|(used, _)| is_old(used));
-        for (_, path) in old.chain(entries.into_iter().skip(ENTRIES_MAX)) {
+        for (_, path) in
+            old.chain(entries.into_iter().skip(ENTRIES_MAX)).chain(seen.into_iter().skip(ENTRIES_MAX))
+        {
             if let Err(error) = std::fs::remove_file(&path) {
                 tracing::debug!(%error, path = %path.display(), "an unused entry stays in the cache");
             }
         }
     }
 
-    fn path(&self, Key { digest, .. }: &Key) -> PathBuf {
-        self.folder.join(format!("{}.cwasm", digest.to_hex()))
+    fn path(&self, Key { digest, .. }: &Key, kind: &str) -> PathBuf {
+        self.folder.join(format!("{}.{kind}", digest.to_hex()))
     }
 
     fn mac(&self, Key { digest, .. }: &Key, content: &[u8]) -> Hmac<Sha256> {
@@ -168,6 +223,16 @@ impl Cache {
         mac.update(content);
         mac
     }
+}
+
+/// The bytes of an entry, which is marked as used.
+fn read(path: &Path, bytes_max: u64) -> Option<Vec<u8>> {
+    let file = File::open(path).ok()?;
+    let length = file.metadata().ok().filter(|metadata| metadata.is_file())?.len();
+    used_now(&file);
+    let mut entry = Vec::with_capacity(usize::try_from(length.min(bytes_max)).ok()?);
+    file.take(bytes_max).read_to_end(&mut entry).ok()?;
+    Some(entry)
 }
 
 /// Marks an entry as used. Where that cannot be, it only looks older than it is.
@@ -252,12 +317,43 @@ mod tests {
     }
 
     #[test]
+    fn what_was_seen_is_of_one_file_and_one_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().join("cache"), [7; 32]);
+        let form = put(&cache, 1);
+        let (inspection, _code) = cache.get(&form).unwrap();
+        let seen = Seen { inspection, manifest: Digest::of(b"manifest") };
+        let key = form.of_file("1 2 3");
+        cache.keep_seen(&key, &seen).unwrap();
+        assert_eq!(cache.seen(&key), Some(seen));
+        assert_eq!(cache.seen(&form.of_file("1 2 4")), None);
+        let other = Cache::new(folder.path().join("cache"), [8; 32]);
+        assert_eq!(other.seen(&key), None);
+
+        // One kind of entry is never taken for the other, wherever it is put.
+        std::fs::copy(cache.path(&form, FORM), cache.path(&key, FORM)).unwrap();
+        assert!(cache.get(&key).is_none());
+        std::fs::copy(cache.path(&key, SEEN), cache.path(&form, SEEN)).unwrap();
+        assert_eq!(cache.seen(&form), None);
+
+        let good = std::fs::read(cache.path(&key, SEEN)).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(cache.path(&key, SEEN), &bad).unwrap();
+            assert_eq!(cache.seen(&key), None, "byte {at}");
+            std::fs::write(cache.path(&key, SEEN), &good[..at]).unwrap();
+            assert_eq!(cache.seen(&key), None, "cut at {at}");
+        }
+    }
+
+    #[test]
     fn i9_what_is_used_stays_and_the_cache_has_an_end() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::new(folder.path().join("cache"), [7; 32]);
         let keys: Vec<Key> = (0..ENTRIES_MAX).map(|component| put(&cache, component)).collect();
         for (key, seconds) in keys.iter().zip((1..).step_by(10)) {
-            age(&cache.path(key), 10_000 - seconds);
+            age(&cache.path(key, FORM), 10_000 - seconds);
         }
         // The oldest is used; the one after it is then the one that was not for longest.
         assert!(cache.get(&keys[0]).is_some());

@@ -2,12 +2,13 @@
 
 mod cache;
 mod cgroup;
+mod code;
 mod pool;
 pub mod probe;
 mod session;
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use helix_ids::{ArtifactType, Digest, OutputKey};
 
 use self::cache::{Cache, Key};
 use self::cgroup::Room;
+use self::code::Code;
 use self::pool::Pool;
 use self::session::{Lost, Session};
 use super::protocol::{
@@ -56,12 +58,13 @@ pub struct Sandbox {
     cache: Arc<Cache>,
 }
 
-/// A component that was inspected and compiled. Holds the sealed, authenticated native code.
+/// A component that was inspected and compiled. Holds the sealed, authenticated native code, or
+/// knows how to have it.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     pub digest: Digest,
     pub inspection: Inspection,
-    code: Arc<OwnedFd>,
+    code: Arc<Code>,
 }
 
 /// Why a component is refused, or could not be looked at.
@@ -153,6 +156,8 @@ pub struct RunOutcome {
     pub usage: Usage,
 }
 
+pub use self::cache::Seen;
+pub use self::code::ReadProved;
 pub use self::pool::Confinement;
 pub use super::protocol::Written as WrittenOutput;
 
@@ -209,7 +214,7 @@ impl Sandbox {
         let found =
             tokio::task::spawn_blocking(move || cache.get(&wanted)).await.map_err(LoadError::fault)?;
         if let Some((inspection, code)) = found {
-            return Ok(Compiled { digest, inspection, code: Arc::new(code) });
+            return Ok(Compiled { digest, inspection, code: Code::loaded(code) });
         }
         let file = cache::sealed(component).map_err(LoadError::fault)?;
         let target = cache::empty().map_err(LoadError::fault)?;
@@ -219,7 +224,7 @@ impl Sandbox {
         let (cache, kept) = (Arc::clone(&self.cache), inspection.clone());
         let put = tokio::task::spawn_blocking(move || cache.put(&key, &kept, target));
         let code = put.await.map_err(LoadError::fault)?.map_err(LoadError::fault)?;
-        Ok(Compiled { digest, inspection, code: Arc::new(code) })
+        Ok(Compiled { digest, inspection, code: Code::loaded(code) })
     }
 
     async fn compilation(
@@ -248,8 +253,8 @@ impl Sandbox {
     /// [`GuestError`].
     pub async fn describe(&self, component: &Compiled) -> Result<raw::Manifest, GuestError> {
         let request = Request::Describe { limits: METADATA_LIMITS };
-        let done =
-            self.guest(&request, &[component.code.as_fd()], METADATA_LIMITS.wall, &mut Nothing).await?;
+        let code = self.code(component).await?;
+        let done = self.guest(&request, &[code.as_fd()], METADATA_LIMITS.wall, &mut Nothing).await?;
         match done {
             Done::Described(manifest) => Ok(manifest),
             other => Err(GuestError::from(other)),
@@ -271,8 +276,9 @@ impl Sandbox {
         // Another stack takes another engine, and so another runner.
         let then = then.filter(|then| then.stack_bytes == METADATA_LIMITS.stack_bytes).cloned();
         let request = Request::Plan { limits: METADATA_LIMITS, call: call.clone(), then: then.clone() };
+        let code = self.code(component).await?;
         let (began, wall) = (Instant::now(), METADATA_LIMITS.wall);
-        let answered = self.exchange(&request, &[component.code.as_fd()], wall, &mut Nothing).await;
+        let answered = self.exchange(&request, &[code.as_fd()], wall, &mut Nothing).await;
         match answered.map_err(|lost| GuestError::lost(lost, wall, began))? {
             (Done::Planned(proposal), session) => {
                 let (component, call) = (component.digest, call.clone());
@@ -325,7 +331,8 @@ impl Sandbox {
         let Execution { component, call, roles, limits, .. } = execution;
         let request =
             Request::Run { limits: (*limits).clone(), call: (*call).clone(), roles: roles.to_vec(), inputs };
-        let files: Vec<_> = std::iter::once(component.code.as_fd()).chain(files.iter().copied()).collect();
+        let code = self.code(component).await?;
+        let files: Vec<_> = std::iter::once(code.as_fd()).chain(files.iter().copied()).collect();
         self.guest(&request, &files, limits.wall, events).await
     }
 
