@@ -98,6 +98,7 @@ impl Check<'_> {
         self.chains().await?;
         self.names().await?;
         self.runs().await?;
+        self.standings().await?;
         self.artifacts().await
     }
 
@@ -293,6 +294,22 @@ impl Check<'_> {
                 self.found("attempt_and_chain_disagree", format!("{id} attempt {ordinal}: {what}"));
             }
             attempt.used.log = String::new();
+        }
+        Ok(())
+    }
+
+    /// What lists are made from follows from runs and attempts.
+    async fn standings(&mut self) -> Result<(), LedgerError> {
+        // The newest attempt is the last: there is one of the run's standing, and none after it.
+        let wrong = "SELECT r.id FROM runs r LEFT JOIN standings s ON s.run = r.id
+                     LEFT JOIN attempts a ON a.run = s.run AND a.ordinal = s.ordinal
+                     WHERE (s.run IS NULL AND EXISTS (SELECT 1 FROM attempts n WHERE n.run = r.id))
+                        OR (s.run IS NOT NULL AND ((s.project, s.tool, s.created_ms, s.state)
+                                IS NOT (r.project, r.tool, r.created_ms, a.state)
+                            OR EXISTS (SELECT 1 FROM attempts n WHERE n.run = r.id AND n.ordinal > s.ordinal)))
+                     LIMIT 20";
+        for row in &self.rows(wrong).await? {
+            self.found("standing_wrong", format!("{} is listed as what it is not", text(row, "id")?));
         }
         Ok(())
     }

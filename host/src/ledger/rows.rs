@@ -174,7 +174,7 @@ pub struct RunRow {
 }
 
 /// A line of `run_list`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunSummary {
     pub id: RunId,
     pub tool: ToolName,

@@ -91,20 +91,38 @@ const OUTPUTS: &str = "SELECT u.attempt, u.role, u.output_key, u.label, f.id, f.
      WHERE u.run = $1 AND u.attempt > (SELECT MAX(n.ordinal) FROM attempts n WHERE n.run = $1) - $2
      ORDER BY u.attempt, u.place";
 
-/// A line of a list: a run with its newest attempt.
-macro_rules! select_summary {
-    ($from:literal, $rest:literal) => {
+/// A page of a list, newest first: each run with its newest attempt. An index is walked from the
+/// newest or from the cursor, so that a page costs the same however many runs there are; CROSS JOIN
+/// fixes that order.
+macro_rules! list {
+    (from $from:literal, $created:literal, $run:literal $(, $filter:literal)*) => {
         concat!(
-            "SELECT r.id, r.tool, r.created_ms, a.state, a.ordinal, a.ended_ms ",
+            "SELECT s.run AS id, s.tool, s.created_ms, s.state, s.ordinal, a.ended_ms FROM ",
             $from,
-            " WHERE r.project = $1 AND ($2 IS NULL OR r.tool = $2) ",
-            $rest,
-            " AND a.ordinal = (SELECT MAX(n.ordinal) FROM attempts n WHERE n.run = r.id)
-              AND ($4 IS NULL OR (r.created_ms, r.id)
-                   < ((SELECT b.created_ms FROM runs b WHERE b.id = $4 AND b.project = $1), $4))
-              ORDER BY r.created_ms DESC, r.id DESC LIMIT $5"
+            " CROSS JOIN attempts a ON a.run = s.run AND a.ordinal = s.ordinal WHERE ",
+            $($filter, " AND ",)*
+            "(", $created, ", ", $run, ") < (CASE WHEN $4 IS NULL THEN 9223372036854775807
+                 ELSE (SELECT b.created_ms FROM runs b WHERE b.id = $4 AND b.project = $1) END,
+                 COALESCE($4, ''))
+             ORDER BY ", $created, " DESC, ", $run, " DESC LIMIT $5"
         )
     };
+    (runs $(, $filter:literal)*) => {
+        list!(from "runs r CROSS JOIN standings s ON s.run = r.id", "r.created_ms", "r.id" $(, $filter)*)
+    };
+    (standings $(, $filter:literal)*) => {
+        list!(from "standings s", "s.created_ms", "s.run" $(, $filter)*)
+    };
+}
+
+/// The list of a project's runs, of one tool or of all, in one state or in any.
+pub(super) fn list_sql(of_tool: bool, in_state: bool) -> &'static str {
+    match (of_tool, in_state) {
+        (false, false) => list!(runs, "r.project = $1"),
+        (true, false) => list!(runs, "r.project = $1", "r.tool = $2"),
+        (false, true) => list!(standings, "s.project = $1", "s.state = $3"),
+        (true, true) => list!(standings, "s.project = $1", "s.tool = $2", "s.state = $3"),
+    }
 }
 
 impl Ledger {
@@ -174,19 +192,7 @@ impl Ledger {
         before: Option<RunId>,
         limit: u32,
     ) -> Result<Vec<RunSummary>, LedgerError> {
-        // Successes are most of all runs: these are met by walking the runs from the newest. Other
-        // states are few: these are found by their own index. CROSS JOIN fixes that order.
-        let sql = match state {
-            None | Some(AttemptState::Succeeded) => select_summary!(
-                "FROM runs r CROSS JOIN attempts a ON a.run = r.id",
-                "AND ($3 IS NULL OR a.state = $3)"
-            ),
-            Some(_) => select_summary!(
-                "FROM attempts a CROSS JOIN runs r ON r.id = a.run",
-                "AND a.state = $3 AND a.state <> 'succeeded'"
-            ),
-        };
-        let rows = sqlx::query(sql)
+        let rows = sqlx::query(list_sql(tool.is_some(), state.is_some()))
             .bind(project.to_string())
             .bind(tool.map(|tool| tool.as_str()))
             .bind(state.map(AttemptState::as_str))

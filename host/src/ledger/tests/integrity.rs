@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::ledger::LedgerError;
+use crate::ledger::{AttemptState, LedgerError};
 
 /// A ledger with something of everything.
 async fn full() -> World {
@@ -60,6 +60,11 @@ async fn an_edit_of_the_file_shows() {
         ("UPDATE projects SET name = 'other'", "project_identity"),
         ("DELETE FROM projects", "chain_of_nothing"),
         ("UPDATE projects SET store_bytes = 0", "project_bytes"),
+        ("DELETE FROM standings", "standing_wrong"),
+        ("UPDATE standings SET state = 'failed' WHERE state = 'succeeded'", "standing_wrong"),
+        ("UPDATE standings SET ordinal = 7", "standing_wrong"),
+        ("UPDATE standings SET tool = 'other'", "standing_wrong"),
+        ("UPDATE standings SET created_ms = 1", "standing_wrong"),
     ];
     for (sql, expected) in cases {
         let copy = copy_without_triggers(&world).await;
@@ -128,8 +133,65 @@ async fn a_newer_ledger_is_refused() {
                  VALUES (999, 'later', 1, x'00', 0)";
     world.raw(newer).await.unwrap();
     for refused in [Ledger::open(&world.path, Owner("x".into())).await, Ledger::look(&world.path).await] {
-        assert!(matches!(refused, Err(LedgerError::Newer { found: 999, known: 1 })), "{refused:?}");
+        assert!(matches!(refused, Err(LedgerError::Newer { found: 999, known: 2 })), "{refused:?}");
     }
+}
+
+/// A home of the version before is brought up to date, with what it holds: its lists are the same,
+/// and go on as they should. One who only looks leaves it alone.
+#[tokio::test]
+async fn an_older_ledger_is_brought_up_to_date() {
+    let world = full().await;
+    world.record(2, &world.success("at last")).await;
+    let lists = async |ledger: &Ledger| {
+        let mut lists = vec![ledger.runs(world.project, None, None, None, 9).await.unwrap()];
+        for state in AttemptState::ALL {
+            lists.push(ledger.runs(world.project, None, Some(state), None, 9).await.unwrap());
+        }
+        lists
+    };
+    let before = lists(&world.ledger).await;
+    assert_eq!(before.iter().map(Vec::len).sum::<usize>(), 8);
+    world
+        .raw(
+            "DROP TRIGGER standings_begin; DROP TRIGGER standings_follow; DROP TABLE standings;
+             DELETE FROM _sqlx_migrations WHERE version = 2",
+        )
+        .await
+        .unwrap();
+    assert_eq!(schema(&world.path).await, schema_of_version_1().await);
+
+    let refused = Ledger::look(&world.path).await;
+    assert!(matches!(&refused, Err(LedgerError::Damaged { what }) if what.contains("older")), "{refused:?}");
+    assert_eq!(schema(&world.path).await, schema_of_version_1().await);
+    let newer = world.reopened("second").await;
+    assert_eq!(lists(&newer).await, before);
+    assert_eq!(newer.fsck().await.unwrap().len(), 0);
+    newer.record(&world.run(4), &world.attempt(), &used(), &world.success("more")).await.unwrap_err();
+    newer.record(&world.run(3), &world.attempt(), &used(), &world.success("more")).await.unwrap();
+    let succeeded = newer.runs(world.project, None, Some(AttemptState::Succeeded), None, 9).await.unwrap();
+    assert_eq!(succeeded.len(), 3);
+    assert_eq!(newer.fsck().await.unwrap().len(), 0);
+}
+
+/// What stands in a ledger's schema.
+async fn schema(path: &std::path::Path) -> Vec<(String, Option<String>)> {
+    use sqlx::ConnectOptions;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut connection = options.connect().await.unwrap();
+    let sql = "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE '%sqlx%' ORDER BY name";
+    sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap()
+}
+
+async fn schema_of_version_1() -> Vec<(String, Option<String>)> {
+    use sqlx::ConnectOptions;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("first.sqlite");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    let first = include_str!("../../../migrations/0001_ledger.sql");
+    sqlx::raw_sql(first).execute(&mut connection).await.unwrap();
+    schema(&path).await
 }
 
 /// One who looks writes nothing, and there is nothing to look at where no ledger is.

@@ -143,6 +143,98 @@ async fn lists_are_paged_from_the_newest() {
     assert!(ledger.runs(world.project, Some(&other_tool), None, None, 9).await.unwrap().is_empty());
 }
 
+/// A run stands where its newest attempt does, in the order in which runs were first asked for.
+#[tokio::test]
+async fn a_run_is_listed_by_its_newest_attempt_only() {
+    let world = World::new().await;
+    let failed = || Outcome::Failed(failure("limit", false));
+    for param in 0..6 {
+        world.record(param, &failed()).await;
+    }
+    world.record(1, &world.success("one")).await;
+    world.record(2, &world.success("two")).await;
+    world.record(2, &failed()).await;
+    world.record(3, &Outcome::Cancelled { by: "shell".into() }).await;
+    world.begin(4).await;
+    let ids = |params: &[i64]| {
+        let mut ids: Vec<_> = params.iter().map(|&param| world.run(param).id).collect();
+        ids.sort();
+        ids
+    };
+    let tool = world.run(0).tool;
+    for (state, params) in [
+        (AttemptState::Failed, &[0, 2, 5][..]),
+        (AttemptState::Succeeded, &[1]),
+        (AttemptState::Cancelled, &[3]),
+        (AttemptState::Queued, &[4]),
+        (AttemptState::Running, &[]),
+    ] {
+        for tool in [None, Some(&tool)] {
+            let mut listed = Vec::new();
+            let mut before = None;
+            loop {
+                let page = world.ledger.runs(world.project, tool, Some(state), before, 1).await.unwrap();
+                let Some(last) = page.last() else { break };
+                before = Some(last.id);
+                listed.extend(page);
+            }
+            assert!(listed.is_sorted_by(|a, b| (a.created_ms, a.id) > (b.created_ms, b.id)), "{listed:?}");
+            assert!(listed.iter().all(|run| run.state == state), "{listed:?}");
+            let mut found: Vec<_> = listed.iter().map(|run| run.id).collect();
+            found.sort();
+            assert_eq!(found, ids(params), "{state} {tool:?}");
+        }
+    }
+    let all = world.ledger.runs(world.project, Some(&tool), None, None, 9).await.unwrap();
+    let attempts = |param| all.iter().find(|run| run.id == world.run(param).id).unwrap().attempts;
+    assert_eq!((all.len(), attempts(0), attempts(2)), (6, 1, 3));
+    let elsewhere = identity::project_id(&"other".parse().unwrap());
+    for state in [None, Some(AttemptState::Failed)] {
+        assert!(world.ledger.runs(elsewhere, None, state, None, 9).await.unwrap().is_empty());
+        // A cursor that is of another project leads nowhere.
+        let foreign = Some(world.run(0).id);
+        assert!(world.ledger.runs(elsewhere, None, state, foreign, 9).await.unwrap().is_empty());
+    }
+    assert_eq!(world.found().await, Vec::<&str>::new());
+}
+
+/// No list reads what it does not show, nor sorts: each walks its index from where the page begins.
+#[tokio::test]
+async fn lists_of_runs_walk_an_index() {
+    use sqlx::{ConnectOptions, Row};
+    let world = World::new().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&world.path);
+    let mut connection = options.connect().await.unwrap();
+    for (of_tool, in_state, expected) in [
+        (false, false, "SEARCH r USING COVERING INDEX runs_newest (project=? AND (created_ms,id)<(?,?))"),
+        (
+            true,
+            false,
+            "SEARCH r USING COVERING INDEX runs_newest_of_tool (project=? AND tool=? AND (created_ms,id)<(?,?))",
+        ),
+        (
+            false,
+            true,
+            "SEARCH s USING INDEX standings_newest (project=? AND state=? AND (created_ms,run)<(?,?))",
+        ),
+        (
+            true,
+            true,
+            "SEARCH s USING INDEX standings_newest_of_tool (project=? AND tool=? AND state=? AND (created_ms,run)<(?,?))",
+        ),
+    ] {
+        let sql = format!("EXPLAIN QUERY PLAN {}", crate::ledger::runs::list_sql(of_tool, in_state));
+        let mut asked = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for _bound in 0..5 {
+            asked = asked.bind(1);
+        }
+        let rows = asked.fetch_all(&mut connection).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        assert!(plan[0].contains(expected), "{plan:#?}");
+        assert!(plan.iter().all(|step| !step.contains("SCAN") && !step.contains("TEMP B-TREE")), "{plan:#?}");
+    }
+}
+
 #[tokio::test]
 async fn seals_labels_manifests_and_denials_are_kept() {
     let world = World::new().await;
