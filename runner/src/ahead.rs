@@ -1,13 +1,24 @@
-//! Decodes ahead of the guest, on a thread of its own where there is enough to decode.
+//! Decodes ahead of the guest, on a thread of its own where there is enough to decode; BGZF, whose
+//! blocks need nothing of each other, on two.
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::decode::{CHUNK_BYTES, DecodeError, Decoder};
+use libdeflater::Decompressor;
+
+use super::decode::{Batch, CHUNK_BYTES, DecodeError, Decoder};
 
 /// Chunks that wait for the guest: enough that neither side waits for the other's hiccups.
 const CHUNKS_AHEAD: usize = 4;
+
+/// Second threads of readers of BGZF that may live at once. A tool reads one or two inputs side by
+/// side, and what a cgroup gives in threads counts one for each reader.
+const SECONDS_MAX: usize = 2;
+
+/// How many there are.
+static SECONDS: AtomicUsize = AtomicUsize::new(0);
 
 /// Stack of a decoding thread, which holds its buffers on the heap.
 const STACK_BYTES: usize = 256 * 1024;
@@ -18,15 +29,17 @@ const CHUNK_ROOM: usize = CHUNK_BYTES + 64 * 1024;
 /// A file of fewer bytes is decoded when the guest asks: to start a thread would take longer.
 const SMALL_BYTES: i64 = 64 * 1024;
 
+type Chunk = Result<Vec<u8>, DecodeError>;
+
 /// Where chunks come from.
 enum Chunks {
-    Ahead(Receiver<Result<Vec<u8>, DecodeError>>),
+    Ahead(Receiver<Chunk>),
     Here(Box<Decoder>),
 }
 
 impl Chunks {
     /// The next one; an empty one is the end.
-    fn next(&mut self) -> Result<Vec<u8>, DecodeError> {
+    fn next(&mut self) -> Chunk {
         match self {
             Self::Ahead(chunks) => {
                 chunks.recv().unwrap_or_else(|lost| Err(DecodeError::Io(std::io::Error::other(lost))))
@@ -55,19 +68,7 @@ impl Ahead {
             return Ok(Self::of(Chunks::Here(Box::new(Decoder::new(file)))));
         }
         let (sender, chunks) = sync_channel(CHUNKS_AHEAD);
-        let decode = move || {
-            let mut decoder = Decoder::new(file);
-            loop {
-                let mut chunk = Vec::with_capacity(CHUNK_ROOM);
-                // An empty chunk says that this is all: silence could also be a thread that died.
-                let message = decoder.next(&mut chunk).map(|_more| chunk);
-                let last = message.as_ref().map_or(true, Vec::is_empty);
-                // Nobody listens any more: the guest dropped its reader.
-                if sender.send(message).is_err() || last {
-                    return;
-                }
-            }
-        };
+        let decode = move || decode_all(&mut Decoder::new(file), &sender);
         std::thread::Builder::new().name("decode".into()).stack_size(STACK_BYTES).spawn(decode)?;
         Ok(Self::of(Chunks::Ahead(chunks)))
     }
@@ -121,5 +122,103 @@ impl Ahead {
         self.ended = self.chunk.is_empty();
         self.position = 0;
         Ok(!self.ended)
+    }
+}
+
+/// Decodes a file and sends its chunks. Ends early where nobody listens any more: the guest
+/// dropped its reader.
+fn decode_all(decoder: &mut Decoder, sender: &SyncSender<Chunk>) {
+    let (mut batch, mut next_batch) = (Batch::default(), Batch::default());
+    let mut decompressor = Decompressor::new();
+    let mut second = None;
+    loop {
+        if let Err(error) = decoder.gather(&mut batch) {
+            drop(sender.send(Err(error)));
+            return;
+        }
+        if batch.is_empty() {
+            let mut chunk = Vec::with_capacity(CHUNK_ROOM);
+            // An empty chunk says that this is all: silence could also be a thread that died.
+            let message = decoder.next(&mut chunk).map(|_more| chunk);
+            let last = message.as_ref().map_or(true, Vec::is_empty);
+            if sender.send(message).is_err() || last {
+                return;
+            }
+            continue;
+        }
+        let gathered = decoder.gather(&mut next_batch);
+        let helper = second.get_or_insert_with(Second::start).as_ref();
+        // Not for few blocks: for those alone a thread is not worth its start.
+        let handed = helper.filter(|_| !next_batch.is_empty()).map(|helper| {
+            let given = helper.batches.send(std::mem::take(&mut next_batch));
+            (helper, given)
+        });
+        let mut messages = vec![decoded(&batch, &mut decompressor)];
+        match handed {
+            Some((helper, Ok(()))) => match helper.chunks.recv() {
+                Ok((back, chunk)) => {
+                    next_batch = back;
+                    messages.push(chunk);
+                }
+                Err(lost) => messages.push(Err(DecodeError::Io(std::io::Error::other(lost)))),
+            },
+            Some((_, Err(lost))) => messages.push(Err(DecodeError::Io(std::io::Error::other(lost)))),
+            None if !next_batch.is_empty() => messages.push(decoded(&next_batch, &mut decompressor)),
+            None => {}
+        }
+        messages.extend(gathered.err().map(Err));
+        for message in messages {
+            let failed = message.is_err();
+            // Blocks may be empty; a chunk that is would say that this is all.
+            let nothing = message.as_ref().is_ok_and(Vec::is_empty);
+            if !nothing && (sender.send(message).is_err() || failed) {
+                return;
+            }
+        }
+    }
+}
+
+fn decoded(batch: &Batch, decompressor: &mut Decompressor) -> Chunk {
+    let mut chunk = Vec::with_capacity(CHUNK_ROOM);
+    batch.decode(decompressor, &mut chunk).map(|()| chunk)
+}
+
+/// A reader's second thread, which decodes every other batch.
+struct Second {
+    batches: SyncSender<Batch>,
+    chunks: Receiver<(Batch, Chunk)>,
+}
+
+impl Second {
+    /// Starts one, unless there are enough or the system gives none: the first goes on alone then,
+    /// and the bytes are the same.
+    fn start() -> Option<Self> {
+        let free = |count: usize| (count < SECONDS_MAX).then_some(count + 1);
+        SECONDS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok()?;
+        let counted = Counted;
+        let (batches, given) = sync_channel::<Batch>(1);
+        let (done, chunks) = sync_channel(1);
+        let decode = move || {
+            let _counted = counted;
+            let mut decompressor = Decompressor::new();
+            while let Ok(batch) = given.recv() {
+                let chunk = decoded(&batch, &mut decompressor);
+                if done.send((batch, chunk)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread =
+            std::thread::Builder::new().name("decode-2".into()).stack_size(STACK_BYTES).spawn(decode);
+        thread.ok().map(|_runs| Self { batches, chunks })
+    }
+}
+
+/// Gives its place back when it is dropped.
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        SECONDS.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use flate2::Decompress;
 
+pub use self::bgzf::Batch;
 use self::gzip::Member;
 use self::source::Source;
 

@@ -4,6 +4,7 @@ use flate2::write::{DeflateEncoder, GzEncoder};
 use flate2::{Compression, Crc};
 
 use super::*;
+use crate::ahead::Ahead;
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -32,8 +33,29 @@ pub fn file(bytes: &[u8]) -> File {
     file
 }
 
-/// All bytes, or where and why decoding stopped.
+/// All bytes, or where and why decoding stopped; ahead of a reader it must be the same.
 pub fn decode(bytes: &[u8]) -> Result<Vec<u8>, (u64, String)> {
+    let decoded = in_turn(bytes);
+    assert!(ahead(bytes) == decoded, "{:?}", decoded.err());
+    decoded
+}
+
+fn ahead(bytes: &[u8]) -> Result<Vec<u8>, (u64, String)> {
+    let mut ahead = Ahead::start(Arc::new(file(bytes))).unwrap();
+    let mut whole = Vec::new();
+    loop {
+        match ahead.read(100_000) {
+            Ok(part) if part.is_empty() => break,
+            Ok(part) => whole.extend(part),
+            Err(DecodeError::Damaged { offset, reason }) => return Err((offset, reason)),
+            Err(DecodeError::Io(error)) => panic!("{error}"),
+        }
+    }
+    assert!(ahead.ended());
+    Ok(whole)
+}
+
+fn in_turn(bytes: &[u8]) -> Result<Vec<u8>, (u64, String)> {
     let mut decoder = Decoder::new(Arc::new(file(bytes)));
     let (mut whole, mut chunk) = (Vec::new(), Vec::new());
     loop {
@@ -116,6 +138,30 @@ fn damage_is_found_and_placed() {
     for (reason, bytes, offset) in cases {
         assert_eq!(decode(&bytes), Err((offset, reason.to_owned())));
     }
+}
+
+/// Damage shows where it lies, and not later, among blocks that two threads decode; nor does it
+/// matter where else there is some.
+#[test]
+fn the_first_damage_of_many_blocks_is_told() {
+    let blocks: Vec<Vec<u8>> = (0..40_u8).map(|value| block(&[value; 65_000])).chain([block(b"")]).collect();
+    let place = |at: usize| blocks[..at].iter().map(Vec::len).sum::<usize>();
+    let whole = blocks.concat();
+    assert!(decode(&whole).unwrap().chunks(65_000).zip(0_u8..).all(|(part, value)| part == [value; 65_000]));
+    for first in [0, 3, 4, 5, 8, 9, 17, 39] {
+        let mut bad = whole.clone();
+        for at in [first, 39] {
+            bad[place(at + 1) - 8] = !whole[place(at + 1) - 8];
+        }
+        let expected = (place(first) as u64, "a BGZF block's checksum does not match".to_owned());
+        assert_eq!(decode(&bad), Err(expected));
+        let cut = &whole[..place(first) + 30];
+        assert_eq!(decode(cut).unwrap_err().0, place(first) as u64);
+        let followed = [&whole[..place(first + 1)], &gzip(b"more")].concat();
+        assert_eq!(decode(&followed).unwrap().len(), (first + 1) * 65_000 + 4);
+    }
+    let empty = block(b"").repeat(30_000);
+    assert_eq!(decode(&[&empty[..], &block(b"text"), &block(b"")].concat()).unwrap(), b"text");
 }
 
 /// No single flipped bit of a small file is passed over, but for those that say nothing:
