@@ -72,6 +72,13 @@ pub fn grow(home: &Path, runs: u64, own_outputs: u64, mut told: impl FnMut(u64))
         let bytes = "UPDATE projects SET store_bytes = (SELECT COALESCE(SUM(o.size_bytes), 0) FROM objects o
                      WHERE o.digest IN (SELECT a.digest FROM artifacts a WHERE a.project = projects.id))";
         execute(&mut connection, bytes.to_owned()).await?;
+        // What the triggers would have kept.
+        let standings = "INSERT INTO standings (run, ordinal, state, project, tool, created_ms)
+                         SELECT r.id, a.ordinal, a.state, r.project, r.tool, r.created_ms
+                         FROM runs r JOIN attempts a ON a.run = r.id
+                         WHERE a.ordinal = (SELECT MAX(n.ordinal) FROM attempts n WHERE n.run = r.id)
+                           AND r.id NOT IN (SELECT run FROM standings)";
+        execute(&mut connection, standings.to_owned()).await?;
         for trigger in triggers {
             execute(&mut connection, trigger).await?;
         }
