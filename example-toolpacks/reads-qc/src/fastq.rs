@@ -100,6 +100,7 @@ pub struct Records<C> {
     read_bytes: u64,
     record: u64,
     line: u64,
+    /// The header line, with its `@`.
     header: Vec<u8>,
 }
 
@@ -121,7 +122,7 @@ impl<C: Chunks> Records<C> {
 
     /// The current record's header line, without `@`.
     pub fn header(&self) -> &[u8] {
-        &self.header
+        self.header.get(1..).unwrap_or_default()
     }
 
     /// Hands the next record to `visitor` and says how many bases it has; `None` at the end.
@@ -161,7 +162,6 @@ impl<C: Chunks> Records<C> {
             header.extend_from_slice(piece);
             Ok(())
         })?;
-        header.remove(0);
         self.header = header;
         Ok(true)
     }
@@ -195,7 +195,7 @@ impl<C: Chunks> Records<C> {
         let header = std::mem::take(&mut self.header);
         let mut seen = 0;
         self.line(|piece| {
-            let expected = header.get(seen.max(1) - 1..).unwrap_or_default();
+            let expected = header.get(seen.max(1)..).unwrap_or_default();
             let piece = if seen == 0 { piece.get(1..).unwrap_or_default() } else { piece };
             if !expected.starts_with(piece) {
                 return Err(What::OtherName);
@@ -204,7 +204,7 @@ impl<C: Chunks> Records<C> {
             Ok(())
         })?;
         let repeated = seen.saturating_sub(1);
-        let whole = repeated == 0 || repeated == header.len();
+        let whole = repeated == 0 || repeated + 1 == header.len();
         self.header = header;
         if whole { Ok(()) } else { Err(self.damage(What::OtherName)) }
     }
@@ -312,8 +312,12 @@ fn letter(byte: u8) -> u8 {
 /// zeros, line ends went with it, and a header that took them would hide the records between.
 #[inline]
 fn check_header(piece: &[u8]) -> Result<(), What> {
-    let control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
-    match piece.iter().copied().find(control) {
+    // Without branches, so that many bytes are looked at together.
+    let control = |byte: u8| (byte < b' ') & (byte != b'\t') | (byte == 0x7f);
+    if lanes::highest(piece, b'A', |byte| u8::from(control(byte))) == 0 {
+        return Ok(());
+    }
+    match piece.iter().copied().find(|&byte| control(byte)) {
         Some(byte) => Err(What::HeaderByte(byte)),
         None => Ok(()),
     }

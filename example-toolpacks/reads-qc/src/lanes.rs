@@ -30,24 +30,35 @@ pub fn blocks_from(start: usize, piece: &[u8], mut each: impl FnMut(&Block)) {
     blocks(aligned, each);
 }
 
+/// Fewer bytes than a block has, the first of them in lane `start`, zeros in all others.
+///
+/// A copy whose length is not known is a call out of the guest, several for each read. Two loads
+/// that overlap and a shift do the same.
+#[inline]
 fn padded(start: usize, bytes: &[u8]) -> Block {
-    let mut block = [0; LANES];
-    if let Some(lanes) = block.get_mut(start..start + bytes.len()) {
-        lanes.copy_from_slice(bytes);
-    }
-    block
+    let length = bytes.len();
+    let (low, high) = if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        let high = if length > 8 { u64::from_le_bytes(*last) >> (8 * (LANES - length)) } else { 0 };
+        (u64::from_le_bytes(*first), high)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let above = u64::from(u32::from_le_bytes(*last)) << (8 * (length - 4));
+        (u64::from(u32::from_le_bytes(*first)) | above, 0)
+    } else {
+        (bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)), 0)
+    };
+    let value = u128::from(high) << 64 | u128::from(low);
+    if start == 0 { value.to_le_bytes() } else { (value << (8 * start)).to_le_bytes() }
 }
 
 /// The highest value that a function gives for any byte, at least its value for `filler`.
 #[inline]
 pub fn highest(piece: &[u8], filler: u8, value: impl Fn(u8) -> u8) -> u8 {
-    let (head, rest) = piece.split_at(piece.len() / LANES * LANES);
-    let mut last = [filler; LANES];
-    if let Some(start) = last.get_mut(..rest.len()) {
-        start.copy_from_slice(rest);
+    let of = |bytes: &[u8]| bytes.iter().map(|&byte| value(byte)).fold(value(filler), u8::max);
+    // The last block overlaps the one before: to look twice changes nothing.
+    match piece.last_chunk::<LANES>() {
+        Some(last) => of(piece.as_chunks::<LANES>().0.as_flattened()).max(of(last)),
+        None => of(piece),
     }
-    let of = |bytes: &[u8]| bytes.iter().map(|&byte| value(byte)).fold(0, u8::max);
-    of(head).max(of(&last))
 }
 
 /// Adds 1 to each lane whose byte passes a test. 255 blocks cannot overflow a lane.

@@ -17,8 +17,20 @@ const LANE_BYTES_MAX: usize = 255 * LANES;
 
 const _: () = assert!(EXACT <= LANE_BYTES_MAX && EXACT.is_multiple_of(LANES));
 
+/// Records after which the exact positions' counters of qualities are emptied: a record counts each
+/// position once.
+const QUALITY_COUNTER_RECORDS: u16 = u16::MAX;
+
 /// Qualities in one position's histogram: a byte without its highest bit.
 type Row<T> = [T; 128];
+
+/// A position's recent histogram, longer than its bytes need: where rows begin at multiples of a
+/// power of two, the counters that reads really use fall into few of the processor's cache lines
+/// and drive each other out.
+type RecentRow = [u16; 144];
+
+/// Qualities that are counted in one step of the loop.
+const STEP: usize = 8;
 
 /// The counts of one file, or of several.
 #[derive(Clone)]
@@ -29,9 +41,12 @@ pub struct Tally {
     pub lengths: Lengths,
     /// By position bin, then quality byte.
     quality: Vec<Row<u64>>,
-    /// The same, since the last flush: half the memory traffic.
-    recent_quality: Vec<Row<u32>>,
-    recent_bases: u64,
+    /// The same for exact positions, since the last flush: a quarter of the memory traffic.
+    recent_quality: Vec<RecentRow>,
+    recent_quality_records: u16,
+    /// The same for wide bins, from the first of them.
+    recent_wide: Vec<Row<u32>>,
+    recent_wide_bases: u64,
     /// By position bin, then base.
     bases: Vec<[u64; BASES]>,
     /// By block of exact positions, base, lane: counted a block at a time.
@@ -66,36 +81,18 @@ impl Visitor for Tally {
 
     #[inline]
     fn quality(&mut self, at: u64, piece: &[u8]) {
-        self.recent_bases += length(piece);
-        if self.recent_bases > u64::from(u32::MAX) {
-            self.flush_quality();
-            self.recent_bases = length(piece);
-        }
-
         let index = usize::try_from(at).unwrap_or(usize::MAX);
         let room = EXACT.saturating_sub(index).min(piece.len());
-        let (exact, mut wide) = piece.split_at(room);
+        let (exact, wide) = piece.split_at(room);
         if room > 0 {
-            self.grow_quality(index + room);
+            if self.recent_quality.len() < index + room {
+                self.recent_quality.resize(index + room, [0; 144]);
+            }
             let rows = self.recent_quality.get_mut(index..index + room).unwrap_or_default();
-            let mut errors = 0_u64;
-            for (row, &byte) in rows.iter_mut().zip(exact) {
-                errors = errors.wrapping_add(self.errors.of(byte));
-                bump(row, byte);
-            }
-            self.errors_of_read += u128::from(errors);
+            self.errors_of_read += u128::from(count_qualities(rows, exact, &self.errors));
         }
-        let mut position = at + length(exact);
-        while !wide.is_empty() {
-            let bin = bins::of(position);
-            let (here, rest) = split(wide, bins::first(bin + 1) - position);
-            self.grow_quality(bin + 1);
-            if let Some(row) = self.recent_quality.get_mut(bin) {
-                here.iter().for_each(|&byte| bump(row, byte));
-            }
-            self.errors_of_read += u128::from(self.errors.sum(here));
-            position += length(here);
-            wide = rest;
+        if !wide.is_empty() {
+            self.count_wide_qualities(at + length(exact), wide);
         }
     }
 }
@@ -109,7 +106,9 @@ impl Tally {
             lengths: Lengths::default(),
             quality: Vec::new(),
             recent_quality: Vec::new(),
-            recent_bases: 0,
+            recent_quality_records: 0,
+            recent_wide: Vec::new(),
+            recent_wide_bases: 0,
             bases: Vec::new(),
             recent_exact: vec![[[0; LANES]; BASES]; EXACT / LANES],
             recent_records: 0,
@@ -190,6 +189,10 @@ impl Tally {
         if self.recent_records == BYTE_COUNTER_RECORDS {
             self.flush_exact();
         }
+        self.recent_quality_records += 1;
+        if self.recent_quality_records == QUALITY_COUNTER_RECORDS {
+            self.flush_quality();
+        }
     }
 
     #[inline]
@@ -225,16 +228,32 @@ impl Tally {
         self.gaps += lanes::sum(&gap);
     }
 
-    #[inline]
-    fn grow_quality(&mut self, rows: usize) {
-        if self.recent_quality.len() < rows {
-            self.recent_quality.resize(rows, [0; 128]);
+    fn count_wide_qualities(&mut self, mut position: u64, mut wide: &[u8]) {
+        self.recent_wide_bases += length(wide);
+        if self.recent_wide_bases > u64::from(u32::MAX) {
+            self.flush_wide_quality();
+            self.recent_wide_bases = length(wide);
+        }
+        while !wide.is_empty() {
+            let bin = bins::of(position);
+            let (here, rest) = split(wide, bins::first(bin + 1) - position);
+            let row = bin.saturating_sub(EXACT);
+            if self.recent_wide.len() <= row {
+                self.recent_wide.resize(row + 1, [0; 128]);
+            }
+            if let Some(row) = self.recent_wide.get_mut(row) {
+                here.iter().for_each(|&byte| bump(row, byte));
+            }
+            self.errors_of_read += u128::from(self.errors.sum(here));
+            position += length(here);
+            wide = rest;
         }
     }
 
     fn flush(&mut self) {
         self.flush_exact();
         self.flush_quality();
+        self.flush_wide_quality();
     }
 
     fn flush_exact(&mut self) {
@@ -259,7 +278,47 @@ impl Tally {
                 *count += u64::from(std::mem::take(recent));
             }
         }
-        self.recent_bases = 0;
+        self.recent_quality_records = 0;
+    }
+
+    fn flush_wide_quality(&mut self) {
+        if self.recent_wide.is_empty() {
+            return;
+        }
+        self.quality.resize(self.quality.len().max(EXACT + self.recent_wide.len()), [0; 128]);
+        let rows = self.quality.get_mut(EXACT..).unwrap_or_default();
+        for (row, recent) in rows.iter_mut().zip(&mut self.recent_wide) {
+            for (count, recent) in row.iter_mut().zip(recent) {
+                *count += u64::from(std::mem::take(recent));
+            }
+        }
+        self.recent_wide_bases = 0;
+    }
+}
+
+/// Counts each quality in its position's row and gives the sum of their errors.
+#[inline]
+fn count_qualities(rows: &mut [RecentRow], piece: &[u8], errors: &Errors) -> u64 {
+    let (row_steps, last_rows) = rows.as_chunks_mut::<STEP>();
+    let (steps, last) = piece.as_chunks::<STEP>();
+    let mut sum = 0_u64;
+    for (rows, bytes) in row_steps.iter_mut().zip(steps) {
+        for (row, &byte) in rows.iter_mut().zip(bytes) {
+            sum = sum.wrapping_add(errors.of(byte));
+            bump_recent(row, byte);
+        }
+    }
+    for (row, &byte) in last_rows.iter_mut().zip(last) {
+        sum = sum.wrapping_add(errors.of(byte));
+        bump_recent(row, byte);
+    }
+    sum
+}
+
+#[inline(always)]
+fn bump_recent(row: &mut RecentRow, byte: u8) {
+    if let Some(count) = row.get_mut(usize::from(byte & 127)) {
+        *count = count.wrapping_add(1);
     }
 }
 
