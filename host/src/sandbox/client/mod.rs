@@ -303,16 +303,17 @@ impl Sandbox {
         let slots: Vec<_> = inputs.iter().map(slot).collect();
         let files: Vec<_> = inputs.iter().map(|input| input.file.as_fd()).collect();
         let warm = execution.warm.take().filter(|warm| warm.is_for(&execution));
+        // Boxed: a run that waits for its turn should not hold room for either talk.
         let went = match warm {
             Some(warm) => {
-                self.go(warm, Go { roles: execution.roles.to_vec(), inputs: slots.clone() }, &files, events)
-                    .await?
+                let go = Go { roles: execution.roles.to_vec(), inputs: slots.clone() };
+                Box::pin(self.go(warm, go, &files, events)).await?
             }
             None => None,
         };
         let done = match went {
             Some(done) => done,
-            None => self.run_fresh(&execution, slots, &files, events).await?,
+            None => Box::pin(self.run_fresh(&execution, slots, &files, events)).await?,
         };
         match done {
             Done::Ran(ran) => Ok(RunOutcome::from(ran)),
