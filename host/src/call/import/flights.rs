@@ -23,6 +23,10 @@ const OPEN_MAX: usize = 64;
 /// Most that copy at once: they share one disk.
 const COPYING_MAX: usize = 4;
 
+/// What nobody waits for stops while it is younger than this, as a run does: what has cost more is
+/// worth carrying to its end.
+const STOP_WITH_LAST_WAITER: Duration = Duration::from_secs(60);
+
 /// When it is worth asking again.
 const RETRY_MS: u64 = 5_000;
 
@@ -40,6 +44,7 @@ struct Entry {
     flight: watch::Receiver<Flight>,
     /// Over which it came.
     connection: u64,
+    began: Instant,
     waiters: usize,
     /// Somebody was told that it goes on.
     is_promised: bool,
@@ -82,7 +87,8 @@ impl Drop for Waiter {
     fn drop(&mut self) {
         self.entry(|entry| {
             entry.waiters = entry.waiters.saturating_sub(1);
-            if entry.waiters == 0 && !entry.is_promised {
+            let young = entry.began.elapsed() < STOP_WITH_LAST_WAITER;
+            if entry.waiters == 0 && young && !entry.is_promised {
                 self.stop.cancel();
             }
         });
@@ -166,8 +172,9 @@ impl Imports {
         }
         let (report, flight) = watch::channel(Flight::start());
         let connection = caller.connection;
-        let (given_up, is_promised) = (stop.clone(), false);
-        open.insert(key, Entry { flight: flight.clone(), connection, waiters: 1, is_promised, stop });
+        let (given_up, began) = (stop.clone(), Instant::now());
+        let entry = Entry { flight: flight.clone(), connection, began, waiters: 1, is_promised: false, stop };
+        open.insert(key, entry);
         drop(open);
 
         let landing = Landing { open: Arc::clone(&self.open), key, flight: flight.clone() };

@@ -1,11 +1,13 @@
 //! The host's half: starts runners, hands them descriptors, and kills them.
 
+mod answer;
 mod cache;
 mod cgroup;
 mod code;
 mod pool;
 pub mod probe;
 mod session;
+mod talk;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,16 +16,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use helix_ids::{ArtifactType, Digest, OutputKey};
+use helix_ids::{ArtifactType, Digest};
 
 use self::cache::{Cache, Key};
 use self::cgroup::Room;
 use self::code::Code;
 use self::pool::Pool;
 use self::session::{Lost, Session};
+use self::talk::{MostSaid, Nothing, ended, listen, talk};
 use super::protocol::{
-    CompileLimits, Done, Event, Failure, Go, GuestLimits, HEAD_BYTES_MAX, InputSlot, Inspection,
-    LINE_BYTES_MAX, LOG_LEVELS, LOG_LINE_BYTES, Limit, Ran, Request, Usage, Verdict,
+    CompileLimits, Done, Go, GuestLimits, HEAD_BYTES_MAX, InputSlot, Inspection, Request, Verdict,
 };
 use crate::contract::raw;
 
@@ -65,37 +67,6 @@ pub struct Compiled {
     pub digest: Digest,
     pub inspection: Inspection,
     code: Arc<Code>,
-}
-
-/// Why a component is refused, or could not be looked at.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The component breaks a rule; `code` is lower `snake_case`, `message` names every offender.
-    #[error("{message}")]
-    Refused { code: &'static str, message: String },
-    /// Ours: the runner was lost, or the cache could not be written.
-    #[error("{message}")]
-    Fault { message: String },
-}
-
-/// How an execution of a guest ended, if not well.
-#[derive(Debug, thiserror::Error)]
-pub enum GuestError {
-    /// The tool says no, in its own words (not yet escaped or capped for anyone).
-    #[error("the tool refused: {0:?}")]
-    Tool(raw::ToolError, Usage),
-    /// A trap of the guest's own code, or a misuse of an import; follows from the identity.
-    #[error("{message}")]
-    Trap { code: &'static str, message: String, usage: Usage },
-    /// An input is damaged; follows from the identity.
-    #[error("input {role}[{index}] is damaged at byte {offset}: {reason}")]
-    Input { role: String, index: u32, offset: u64, reason: String, usage: Usage },
-    /// A cap was hit: recorded, never an answer.
-    #[error("{limit:?}: {message}")]
-    Limit { limit: Limit, message: String, usage: Usage },
-    /// The runner was lost, or spoke out of turn: ours.
-    #[error("{message}")]
-    Fault { message: String },
 }
 
 /// An input to hand to a guest, opened and proved by the caller.
@@ -145,17 +116,7 @@ pub struct Execution<'a> {
     pub warm: Option<Warm>,
 }
 
-/// An execution that returned a report.
-#[derive(Debug)]
-pub struct RunOutcome {
-    pub report: raw::Report,
-    /// (role, key, finished, bytes written), in the order of creation.
-    pub outputs: Vec<WrittenOutput>,
-    /// (role, index) of every input that was opened.
-    pub opened: Vec<(String, u32)>,
-    pub usage: Usage,
-}
-
+pub use self::answer::{GuestError, LoadError, RunOutcome};
 pub use self::cache::Seen;
 pub use self::code::ReadProved;
 pub use self::pool::Confinement;
@@ -433,242 +394,9 @@ impl Sandbox {
     }
 }
 
-/// What was answered, once nobody writes to the outputs of a run any more.
-async fn ended(done: Done, session: Session) -> Result<Done, Lost> {
-    if matches!(done, Done::Ran(_)) {
-        session.end().await?;
-    }
-    Ok(done)
-}
-
-async fn talk(
-    session: &mut Session,
-    request: &Request,
-    files: &[BorrowedFd<'_>],
-    events: &mut dyn RunEvents,
-) -> Result<Done, Lost> {
-    session.send(request, files).await?;
-    let first = session.next().await?;
-    listen(session, first, MostSaid::of(request), events).await
-}
-
-async fn listen(
-    session: &mut Session,
-    first: Event,
-    mut most: MostSaid<'_>,
-    events: &mut dyn RunEvents,
-) -> Result<Done, Lost> {
-    let mut event = first;
-    loop {
-        match event {
-            Event::Log { level, text } => {
-                let level = most.log(&level, &text)?;
-                events.log(level, &text);
-            }
-            Event::Progress { done, total, text } => {
-                most.progress(&text)?;
-                events.progress(done, total, &text);
-            }
-            Event::Create { role, key } => {
-                most.output(&role, &key)?;
-                let file = events.create_output(&role, &key).map_err(Lost::Output)?;
-                session.send(&super::protocol::Created {}, &[file.as_fd()]).await?;
-            }
-            Event::Done(done) => return Ok(*done),
-            Event::Hello { .. } => return Err(Lost::OutOfTurn),
-        }
-        event = session.next().await?;
-    }
-}
-
-/// What a runner may still bring. It counts for itself; this holds for one that its guest has
-/// taken over (invariant I-9).
-struct MostSaid<'a> {
-    log_bytes: u64,
-    outputs: u64,
-    roles: &'a [String],
-}
-
-impl<'a> MostSaid<'a> {
-    fn of(request: &'a Request) -> Self {
-        match request {
-            Request::Run { limits, roles, .. } => {
-                Self { log_bytes: limits.log_bytes, outputs: limits.outputs, roles }
-            }
-            Request::Describe { limits } | Request::Plan { limits, .. } => {
-                Self { log_bytes: limits.log_bytes, outputs: 0, roles: &[] }
-            }
-            Request::Inspect { .. }
-            | Request::Compile { .. }
-            | Request::Check { .. }
-            | Request::Head { .. }
-            | Request::Probe { .. } => Self { log_bytes: 0, outputs: 0, roles: &[] },
-        }
-    }
-
-    /// Counts a line as the runner counts it, and gives the level in our own words.
-    fn log(&mut self, level: &str, text: &str) -> Result<&'static str, Lost> {
-        let cost = LOG_LINE_BYTES.saturating_add(text.len() as u64);
-        self.log_bytes = self.log_bytes.checked_sub(cost).ok_or(Lost::OutOfTurn)?;
-        known(&LOG_LEVELS, level).ok_or(Lost::OutOfTurn)
-    }
-
-    /// A runner has cut it already.
-    fn progress(&self, text: &str) -> Result<(), Lost> {
-        if text.len() > LINE_BYTES_MAX { Err(Lost::OutOfTurn) } else { Ok(()) }
-    }
-
-    /// A name is kept until the run's end, so it is one of those that may be.
-    fn output(&mut self, role: &str, key: &str) -> Result<(), Lost> {
-        self.outputs = self.outputs.checked_sub(1).ok_or(Lost::OutOfTurn)?;
-        let known = self.roles.iter().any(|known| known == role) && key.parse::<OutputKey>().is_ok();
-        if known { Ok(()) } else { Err(Lost::OutOfTurn) }
-    }
-}
-
 fn wall_for(file: &File) -> Result<Duration, GuestError> {
     let metadata = file.metadata();
     let metadata = metadata
         .map_err(|error| GuestError::Fault { message: format!("the file cannot be read: {error}") })?;
     Ok(CHECK_WALL + Duration::from_secs(metadata.len() / CHECK_BYTES_A_SECOND))
-}
-
-/// For requests whose guest may say nothing but its answer.
-struct Nothing;
-
-impl RunEvents for Nothing {
-    fn create_output(&mut self, _role: &str, _key: &str) -> std::io::Result<File> {
-        Err(std::io::Error::other("no outputs are made here"))
-    }
-
-    fn log(&mut self, _level: &str, _text: &str) {}
-
-    fn progress(&mut self, _done: u64, _total: Option<u64>, _text: &str) {}
-}
-
-impl LoadError {
-    fn fault(error: impl std::fmt::Display) -> Self {
-        Self::Fault { message: error.to_string() }
-    }
-
-    fn lost(lost: Lost) -> Self {
-        match lost {
-            Lost::Unwalled { .. } => Self::Refused { code: "wall_missing", message: lost.to_string() },
-            other => Self::fault(other),
-        }
-    }
-
-    fn limit(limits: &CompileLimits, why: &str) -> Self {
-        let message = format!(
-            "looking at it or compiling it needs more than {} bytes or {} s of processor time ({why})",
-            limits.memory_bytes,
-            limits.cpu.as_secs()
-        );
-        Self::Refused { code: "compile_limit", message }
-    }
-
-    fn refused(done: Done) -> Self {
-        match done {
-            Done::Refused { code, message } => match known(&LOAD_CODES, &code) {
-                Some(code) => Self::Refused { code, message },
-                None => {
-                    Self::Fault { message: format!("a runner gave a reason that does not exist: {code}") }
-                }
-            },
-            Done::Fault { message } => Self::Fault { message },
-            _ => Self::fault(Lost::OutOfTurn),
-        }
-    }
-}
-
-impl GuestError {
-    fn lost(lost: Lost, wall: Duration, began: Instant) -> Self {
-        match lost {
-            Lost::Wall => Self::Limit {
-                limit: Limit::Wall,
-                message: format!("the runner was stopped after {} ms", wall.as_millis()),
-                usage: Usage { wall: began.elapsed(), ..Usage::default() },
-            },
-            other => Self::Fault { message: other.to_string() },
-        }
-    }
-}
-
-impl From<Done> for GuestError {
-    fn from(done: Done) -> Self {
-        let (failure, usage) = match done {
-            Done::Failed { failure, usage } => (failure, usage),
-            Done::Fault { message } => return Self::Fault { message },
-            _ => return Self::Fault { message: Lost::OutOfTurn.to_string() },
-        };
-        match failure {
-            Failure::Tool(error) => Self::Tool(error, usage),
-            Failure::Trap { code, message } => match known(&TRAP_CODES, &code) {
-                Some(code) => Self::Trap { code, message, usage },
-                None => {
-                    Self::Fault { message: format!("a runner gave a reason that does not exist: {code}") }
-                }
-            },
-            Failure::Input { role, index, offset, reason } => {
-                Self::Input { role, index, offset, reason, usage }
-            }
-            Failure::Limit { limit, message } => Self::Limit { limit, message, usage },
-        }
-    }
-}
-
-impl From<Ran> for RunOutcome {
-    fn from(ran: Ran) -> Self {
-        Self {
-            report: ran.report,
-            outputs: ran.outputs,
-            opened: ran.opened.into_iter().map(|slot| (slot.role, slot.index)).collect(),
-            usage: ran.usage,
-        }
-    }
-}
-
-/// Reasons to refuse a component: a runner may have been taken over, so its words are looked up.
-const LOAD_CODES: [&str; 11] = [
-    "compile_failed",
-    "component_too_complex",
-    "component_too_large",
-    "export_missing",
-    "feature_not_allowed",
-    "import_not_allowed",
-    "interface_mismatch",
-    "malformed_component",
-    "memory_min_exceeds",
-    "not_a_component",
-    "table_min_exceeds",
-];
-
-/// Reasons why an execution trapped.
-const TRAP_CODES: [&str; 5] =
-    ["answer_too_large", "guest_abi", "guest_trap", "import_during_plan", "import_misuse"];
-
-fn known(codes: &[&'static str], code: &str) -> Option<&'static str> {
-    codes.iter().copied().find(|known| *known == code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn i9_a_runner_that_was_taken_over_cannot_fill_the_log() {
-        let roles = ["table".to_owned()];
-        let mut most = MostSaid { log_bytes: 3 * LOG_LINE_BYTES + 4, outputs: 3, roles: &roles };
-        assert_eq!(most.log("info", "four").unwrap(), "info");
-        // Lines without text have an end as well, and a level is no place for text.
-        assert!(most.log("info", "").is_ok());
-        assert!(most.log("\u{1b}[2J", "").is_err());
-        assert!(most.log("info", "").is_err());
-        assert!(most.progress("half").is_ok());
-        assert!(most.progress(&"x".repeat(LINE_BYTES_MAX + 1)).is_err());
-        assert!(most.output("other", "a").is_err());
-        assert!(most.output("table", &"x".repeat(1 << 20)).is_err());
-        assert!(most.output("table", "a").is_ok());
-        assert!(most.output("table", "b").is_err());
-    }
 }
