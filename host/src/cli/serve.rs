@@ -1,16 +1,20 @@
 //! `helixmcp serve`: what an MCP client starts. It relays bytes between the client and the host,
 //! so that the host outlives it.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-
-use tokio::io::{AsyncWriteExt, copy, stdin, stdout};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::attach;
 use super::output::EXIT_FAULT;
 use super::settings::Settings;
 use crate::mcp::wire::RELAY_METHOD;
+
+/// What is read at once.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Relays until the client is content or the host is gone.
 ///
@@ -22,36 +26,46 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
             "this speaks MCP on stdin and stdout; an MCP client starts it. `helixmcp client config` says how.",
         );
     }
-    let (read, mut write) = attach::stream(settings).await?.into_split();
+    let host = attach::stream(settings).await?.into_std()?;
+    // From here on nothing is awaited, and each way has a thread of its own that reads and writes: a
+    // line then takes two threads' wake-ups to the host and back, and not eight.
+    host.set_nonblocking(false)?;
     let hello = format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{RELAY_METHOD}\"}}\n");
-    write.write_all(hello.as_bytes()).await?;
+    (&host).write_all(hello.as_bytes())?;
 
-    let (mut up, mut down) = (tokio::spawn(upward(write)), tokio::spawn(downward(read)));
-    tokio::select! {
-        // The client has said everything; it may still wait for answers.
-        ended = &mut up => ended??,
-        ended = &mut down => return Ok(after_the_host(ended?)),
-    }
-    match down.await? {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn upward(mut host: OwnedWriteHalf) -> io::Result<()> {
-    match copy(&mut stdin(), &mut host).await {
-        // A host that is gone shows on the other way.
-        Ok(_) | Err(_) => host.shutdown().await.or_else(|error| match error.kind() {
-            io::ErrorKind::NotConnected | io::ErrorKind::BrokenPipe => Ok(()),
-            _ => Err(error),
-        }),
+    let said_everything = Arc::new(AtomicBool::new(false));
+    let (up, ended) = (host.try_clone()?, Arc::clone(&said_everything));
+    // Ends with the process where the client says no more and the host is gone.
+    std::thread::Builder::new().name("upward".to_owned()).spawn(move || upward(&up, &ended))?;
+    let relayed = copy(&mut &host, &mut io::stdout());
+    // The client that has said everything waits for its answers, and the host closes after them.
+    match relayed {
+        Ok(()) if said_everything.load(Ordering::SeqCst) => Ok(ExitCode::SUCCESS),
+        other => Ok(after_the_host(other)),
     }
 }
 
-async fn downward(mut host: OwnedReadHalf) -> io::Result<()> {
-    let mut stdout = stdout();
-    copy(&mut host, &mut stdout).await?;
-    stdout.flush().await
+/// From the client to the host. A host that is gone shows on the other way.
+fn upward(mut host: &UnixStream, said_everything: &AtomicBool) {
+    let _gone_either_way = copy(&mut io::stdin(), &mut host).is_err();
+    // Before the host can know, so that its end is not taken for the first.
+    said_everything.store(true, Ordering::SeqCst);
+    let _gone_already = host.shutdown(Shutdown::Write).is_err();
+}
+
+/// Every chunk is passed on at once.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let read = match from.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        to.write_all(chunk.get(..read).unwrap_or_default())?;
+        to.flush()?;
+    }
 }
 
 /// The host closed first, or the client reads no longer.
