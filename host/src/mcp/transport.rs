@@ -33,6 +33,9 @@ use crate::call::rate::RateLimit;
 /// Requests of one connection that are worked on at once; more wait.
 pub(super) const OPEN_MAX: usize = 64;
 
+/// Pings beside them.
+const PINGS_MORE: usize = 8;
+
 /// Reads of whole artifacts that are worked on at once: each holds some megabytes.
 const READS_MAX: usize = 4;
 
@@ -113,14 +116,14 @@ struct Counts {
 pub(super) struct Place {
     counts: Arc<Counts>,
     is_read: bool,
-    _weight: Held,
+    weight: Option<Held>,
 }
 
 impl Place {
     fn take(counts: &Arc<Counts>, is_read: bool, weight: Held) -> Arc<Self> {
         counts.all.fetch_add(1, Ordering::SeqCst);
         counts.reads.fetch_add(usize::from(is_read), Ordering::SeqCst);
-        Arc::new(Self { counts: Arc::clone(counts), is_read, _weight: weight })
+        Arc::new(Self { counts: Arc::clone(counts), is_read, weight: Some(weight) })
     }
 }
 
@@ -128,6 +131,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.counts.all.fetch_sub(1, Ordering::SeqCst);
         self.counts.reads.fetch_sub(usize::from(self.is_read), Ordering::SeqCst);
+        // Before anybody is woken, who else may look for the room and find it taken still.
+        drop(self.weight.take());
         self.counts.changed.notify_one();
     }
 }
@@ -237,11 +242,13 @@ impl<R: AsyncRead + Unpin + Send> Wire<R> {
             return Some(message);
         }
         let counts = &self.open.counts;
-        if counts.all.load(Ordering::SeqCst) >= OPEN_MAX {
-            return None;
-        }
+        let taken = counts.all.load(Ordering::SeqCst);
+        let (is_full, may_ping) = (taken >= OPEN_MAX, taken < OPEN_MAX + PINGS_MORE);
         let may_read = counts.reads.load(Ordering::SeqCst) < READS_MAX;
-        let at = self.waiting.iter().position(|waiting| may_read || !is_read(&waiting.message))?;
+        // A client that waits for many runs still has to hear that somebody is there.
+        let may =
+            |message| if is_full { may_ping && is_ping(message) } else { may_read || !is_read(message) };
+        let at = self.waiting.iter().position(|waiting| may(&waiting.message))?;
         let Waiting { id, mut message, weight } = self.waiting.remove(at)?;
         let place = Place::take(counts, is_read(&message), weight);
         carry(&mut message, &place);
@@ -385,6 +392,11 @@ fn cancelled_id(message: &ClientJsonRpcMessage) -> Option<RequestId> {
         return None;
     };
     cancelled.params.request_id.clone()
+}
+
+fn is_ping(message: &ClientJsonRpcMessage) -> bool {
+    let JsonRpcMessage::Request(request) = message else { return false };
+    matches!(request.request, ClientRequest::PingRequest(_))
 }
 
 fn is_read(message: &ClientJsonRpcMessage) -> bool {
