@@ -175,6 +175,7 @@ impl Import {
         let source = match (&item.origin, &self.root) {
             (Origin::Inline(text), _) => copy::Source::Inline(text.clone()),
             (Origin::File(path), Some(root)) => {
+                self.still_allowed(root).await?;
                 copy::Source::Beneath(self.host.door(&root.path), path.clone())
             }
             (Origin::File(_), None) => return Err(CallError::fault("an import by path without a root")),
@@ -203,6 +204,21 @@ impl Import {
             }
             Err(refusal) => Err(self.refused(item, refusal).await),
         }
+    }
+
+    /// Whether policy of now has the root as it was: an import may have begun long ago.
+    async fn still_allowed(&self, root: &ImportRoot) -> Result<(), CallError> {
+        let now =
+            query::import_root(&self.host, &self.context, &self.project, TOOL, Some(root.name.as_str()))
+                .await?;
+        if now.path == root.path && now.max_file_bytes == root.max_file_bytes {
+            return Ok(());
+        }
+        Err(CallError::Busy {
+            code: "policy_changed",
+            message: format!("policy changed the import root {} while the import was under way", root.name),
+            retry_after_ms: 0,
+        })
     }
 
     /// The root's own limit for one file.

@@ -410,3 +410,47 @@ fn open_files(pid: u64) -> Result<Vec<PathBuf>> {
     }
     Ok(found)
 }
+
+fn files_in(folder: &Path) -> Result<usize> {
+    let mut files = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        files += if entry.file_type()?.is_dir() { files_in(&entry.path())? } else { 1 };
+    }
+    Ok(files)
+}
+
+/// A root that policy takes away counts for the files that have not been opened yet.
+#[test]
+fn an_import_that_is_under_way_ends_with_its_root() -> Result<()> {
+    const FILES: usize = 100;
+    let mut stage = Stage::honest()?;
+    let mut files = Vec::new();
+    for file in 0..FILES {
+        // Each of its own bytes, and large enough that all of them take longer than a policy's reload.
+        let mut bytes = vec![b'.'; 4 << 20];
+        bytes.extend_from_slice(file.to_string().as_bytes());
+        fs::write(stage.world.data().join(format!("{file}.txt")), bytes)?;
+        files.push(json!({"path": format!("{file}.txt")}));
+    }
+    let import = json!({"root": "data", "files": files, "wait_seconds": 0});
+    let begun = stage.client.call("artifact_import", import.clone())?;
+    assert_eq!(begun.structured["status"], "importing", "{}", begun.structured);
+    let text = stage.world.policy.render().replace("name = \"data\"", "name = \"elsewhere\"");
+    stage.world.put_policy(&text)?;
+    stage.world.reload()?;
+    let is_gone = || {
+        let reply = stage.client.call("artifact_browse", json!({"root": "data"})).ok()?;
+        reply.is_error.then_some(())
+    };
+    wait::until(SOON, is_gone).context("the root is still there")?;
+
+    let seen = files_in(&stage.world.home().join("objects"))?;
+    let is_idle = || stage.world.temporaries().ok().filter(BTreeSet::is_empty);
+    wait::until(SOON, is_idle).context("it goes on")?;
+    let after = files_in(&stage.world.home().join("objects"))?;
+    assert!(after < FILES, "all files came in");
+    assert!(after <= seen + 1, "{seen} were in when the root was gone, and {after} are now");
+    stage.honest_call()?;
+    stage.finish()
+}

@@ -20,6 +20,9 @@ use crate::run::Turns;
 /// even part of them is let in although others have taken all.
 const OPEN_MAX: usize = 64;
 
+/// Most that go on without anybody who waits: who has left, or reconnects, asks for no more turns.
+const LEFT_MAX: usize = 32;
+
 /// Most that copy at once: they share one disk.
 const COPYING_MAX: usize = 4;
 
@@ -68,9 +71,19 @@ pub(super) struct Waiter {
 }
 
 impl Waiter {
-    /// Told that it goes on, a caller need not wait for it.
-    fn promise(&self) {
-        self.entry(|entry| entry.is_promised = true);
+    /// Told that it goes on, a caller need not wait for it; false where so many do already.
+    fn promise(&self) -> bool {
+        let mut open = lock(&self.open);
+        let left = open.values().filter(|entry| entry.is_promised || entry.waiters == 0).count();
+        match open.get_mut(&self.key).filter(|entry| entry.flight.same_channel(&self.flight)) {
+            Some(entry) if entry.is_promised || left < LEFT_MAX => {
+                entry.is_promised = true;
+                true
+            }
+            Some(_) => false,
+            // It has ended this very moment.
+            None => true,
+        }
     }
 
     /// The entry of the import that is waited for, if it is under way.
@@ -167,8 +180,7 @@ impl Imports {
             return Ok(waiter(entry.flight.clone(), entry.stop.clone()));
         }
         if !has_room(&open, caller.connection) {
-            let message = format!("{OPEN_MAX} imports are under way");
-            return Err(CallError::Busy { code: "imports_full", message, retry_after_ms: RETRY_MS });
+            return Err(full(format!("{OPEN_MAX} imports are under way")));
         }
         let (report, flight) = watch::channel(Flight::start());
         let connection = caller.connection;
@@ -195,18 +207,24 @@ impl Imports {
     }
 }
 
-/// Whether one more import may come over this connection.
+fn full(message: String) -> CallError {
+    CallError::Busy { code: "imports_full", message, retry_after_ms: RETRY_MS }
+}
+
+/// Whether one more import may come over this connection. Those that nobody waits for any more count
+/// for none: their connections may be gone.
 fn has_room(open: &HashMap<Digest, Entry>, connection: u64) -> bool {
     if open.len() < OPEN_MAX {
         return true;
     }
-    let mut others: Vec<u64> = open.values().map(|entry| entry.connection).collect();
+    let mut others: Vec<u64> =
+        open.values().filter(|entry| entry.waiters > 0).map(|entry| entry.connection).collect();
     let all = others.len();
     others.retain(|other| *other != connection);
     let own = all - others.len();
     others.sort_unstable();
     others.dedup();
-    own < OPEN_MAX / (others.len() + 1)
+    own < (OPEN_MAX / (others.len() + 1)).max(1)
 }
 
 /// Takes an import off the list when its task ends, however it ends.
@@ -262,7 +280,10 @@ pub(super) async fn follow(
             () = tokio::time::sleep_until(until) => true,
         };
         if enough {
-            waiter.promise();
+            if !waiter.promise() {
+                let message = format!("{LEFT_MAX} imports go on already that nobody waits for");
+                return Err(full(format!("{message}; wait for this one with `wait_seconds`")));
+            }
             let advice = "goes on; make the same call again to wait for it".to_owned();
             let status = ImportStatus::Importing;
             return Ok(ArtifactImportResult { status, artifacts: done, advice: Some(advice) });
@@ -433,6 +454,25 @@ mod tests {
         let others: Vec<_> = (0..OPEN_MAX / 2).map(|n| start(&imports, 1000 + n, 2).unwrap()).collect();
         assert!(full(2000, 2) && full(OPEN_MAX, 1));
         drop((held, others));
+    }
+
+    #[tokio::test]
+    async fn i9_so_many_imports_go_on_for_nobody_and_keep_nobody_out() {
+        let imports = Imports::default();
+        let left = |n: usize| start(&imports, n, 10 + n as u64).unwrap();
+        for n in 0..LEFT_MAX {
+            let told = follow(left(n).0, &context(), Duration::ZERO).await.unwrap();
+            assert_eq!(told.status, ImportStatus::Importing);
+        }
+        let (one_more, stop) = left(LEFT_MAX);
+        let told = follow(one_more, &context(), Duration::ZERO).await;
+        assert!(matches!(told, Err(CallError::Busy { code: "imports_full", .. })), "{told:?}");
+        assert!(stop.is_cancelled(), "it goes on all the same");
+
+        // Connections that are gone have no part in what is left.
+        let held: Vec<_> = (0..OPEN_MAX).map(|n| start(&imports, 1000 + n, 1).unwrap()).collect();
+        assert!(start(&imports, 2000, 2).is_ok());
+        drop(held);
     }
 
     #[tokio::test]
