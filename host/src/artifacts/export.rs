@@ -68,12 +68,17 @@ impl Swept {
     }
 }
 
-/// Writes a new named file beneath an export root (temporary, sync, rename). Makes no folder.
+/// Writes a new named file beneath an export root (temporary, sync, rename). Makes no folder. `record`
+/// writes down that the bytes go out: when they are whole, and before they can be found.
 ///
 /// # Errors
 /// [`ArtifactError::Path`] with `export_path_denied`, `export_exists` or `root_private`;
-/// [`ArtifactError::Full`], [`ArtifactError::Cancelled`].
-pub fn export_beneath(door: &Door, export: &mut Export) -> Result<PathBuf, ArtifactError> {
+/// [`ArtifactError::Full`], [`ArtifactError::Cancelled`]; what `record` fails with.
+pub fn export_beneath(
+    door: &Door,
+    export: &mut Export,
+    record: impl FnOnce() -> Result<(), ArtifactError>,
+) -> Result<PathBuf, ArtifactError> {
     check_path(&export.relative, EXPORT_DENIED)?;
     check_plain(&export.relative)?;
     let (folder, name) = export.relative.rsplit_once('/').unwrap_or((".", &export.relative));
@@ -86,8 +91,15 @@ pub fn export_beneath(door: &Door, export: &mut Export) -> Result<PathBuf, Artif
     }
 
     let (part, target) = begin(&folder)?;
-    let done = fill(export, target, &folder)
-        .and_then(|_still_locked| give_name(&folder, &part, &name, export.overwrite));
+    let done = fill(export, target, &folder).and_then(|_still_locked| {
+        // Looked up first, so that a refusal is no export in the record.
+        let is_there = rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        if is_there && !export.overwrite {
+            return Err(exists());
+        }
+        record()?;
+        give_name(&folder, &part, &name, export.overwrite)
+    });
     // A rename took the part's name away; whatever failed before, it is still there.
     if done.is_err()
         && let Err(error) = rustix::fs::unlinkat(&folder, &part, AtFlags::empty())
@@ -177,14 +189,15 @@ fn give_name(folder: &OwnedFd, part: &str, name: &str, overwrite: bool) -> Resul
         done => done,
     };
     named.map_err(|error| match error {
-        Errno::EXIST => ArtifactError::Path {
-            code: "export_exists",
-            message: "a file of this name is there already, and this export root does not overwrite"
-                .to_owned(),
-        },
+        Errno::EXIST => exists(),
         other => denied(EXPORT_DENIED, other),
     })?;
     rustix::fs::fsync(folder).map_err(io("sync the export's folder"))
+}
+
+fn exists() -> ArtifactError {
+    let message = "a file of this name is there already, and this export root does not overwrite".to_owned();
+    ArtifactError::Path { code: "export_exists", message }
 }
 
 /// Removes the parts that killed hosts left in a folder. What fails here stays, and harms nobody.

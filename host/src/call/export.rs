@@ -8,6 +8,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use super::error::RETRY_FULL_STORE_MS;
 use super::{CallError, Context, Host};
@@ -89,15 +90,13 @@ pub async fn artifact_export(
 ) -> Result<ArtifactExportResult, CallError> {
     let project = host.project(context, args.project_id.as_deref()).await?;
     let row = query::find_artifact(host, &project, "/artifact_id", &args.artifact_id).await?;
-    let root = export_root(host, context, &project, args.root.as_deref()).await?;
-    if args.overwrite && !root.overwrite {
-        let denial = overwrite_denied(&root);
-        return Err(host.deny(context, Some(&project), Some(TOOL), denial).await);
-    }
+    let root = admitted(host, context, &project, args.root.as_deref(), args.overwrite).await?;
     let name = args.name.unwrap_or_else(|| default_name(&row));
 
     // Held until the bytes are there: to prove them may be a read of all of them, too.
     let turn = host.exports.turn(context).await?;
+    // Policy of now: the turn may have been long in coming.
+    let root = admitted(host, context, &project, Some(root.name.as_str()), args.overwrite).await?;
     let mut export = Export {
         file: query::open_proved(host, "/artifact_id", &row).await?,
         relative: name.clone(),
@@ -106,18 +105,6 @@ pub async fn artifact_export(
         gone: context.gone.clone(),
         swept: Arc::clone(&host.exports.swept),
     };
-    let (opener, folder) = (Arc::clone(host), root.path.clone());
-    let written = query::blocking(move || {
-        // Given back by whoever writes, not by whoever may no longer wait for it.
-        let _turn = turn;
-        artifacts::export_beneath(&opener.door(&folder), &mut export)
-    })
-    .await?;
-    let path = match written {
-        Ok(path) => path,
-        Err(error) => return Err(refused(host, context, &project, &root, error).await),
-    };
-
     let event = NewEvent {
         project: project.id,
         kind: "artifact_exported",
@@ -127,13 +114,46 @@ pub async fn artifact_export(
             "root": root.name, "name": name, "overwrite": args.overwrite,
         }),
     };
-    host.ledger.event(event).await.map_err(CallError::fault)?;
+    let (opener, folder) = (Arc::clone(host), root.path.clone());
+    let written = query::blocking(move || {
+        // Given back by whoever writes, not by whoever may no longer wait for it.
+        let _turn = turn;
+        let record = || {
+            let recorded = Handle::current().block_on(opener.ledger.event(event));
+            recorded.map_err(|source| ArtifactError::Io {
+                what: "record the export".to_owned(),
+                source: std::io::Error::other(source),
+            })
+        };
+        artifacts::export_beneath(&opener.door(&folder), &mut export, record)
+    })
+    .await?;
+    let path = match written {
+        Ok(path) => path,
+        Err(error) => return Err(refused(host, context, &project, &root, error).await),
+    };
     Ok(ArtifactExportResult {
         artifact_id: row.id.to_string(),
         path: path.display().to_string(),
         size_bytes: row.size_bytes.to_string(),
         checksum_sha256: row.digest.to_string(),
     })
+}
+
+/// The export root, if what is asked for may be done there.
+async fn admitted(
+    host: &Arc<Host>,
+    context: &Context,
+    project: &Project,
+    asked: Option<&str>,
+    overwrite: bool,
+) -> Result<ExportRoot, CallError> {
+    let root = export_root(host, context, project, asked).await?;
+    if overwrite && !root.overwrite {
+        let denial = overwrite_denied(&root);
+        return Err(host.deny(context, Some(project), Some(TOOL), denial).await);
+    }
+    Ok(root)
 }
 
 /// The export root that a caller means: by name, or by saying nothing when there is one.

@@ -35,7 +35,7 @@ fn export_beneath(
     file: &mut File,
     overwrite: bool,
 ) -> Result<PathBuf, ArtifactError> {
-    crate::artifacts::export_beneath(&door_to(root), &mut export(file, name, overwrite))
+    crate::artifacts::export_beneath(&door_to(root), &mut export(file, name, overwrite), || Ok(()))
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -116,7 +116,7 @@ fn an_export_leaves_the_floor_free() {
     let out = folder.path().join("out");
     fs::create_dir(&out).unwrap();
     let mut full = Export { floor_bytes: u64::MAX, ..export(&file, "report", false) };
-    let refused = crate::artifacts::export_beneath(&door_to(&out), &mut full);
+    let refused = crate::artifacts::export_beneath(&door_to(&out), &mut full, || Ok(()));
     assert!(matches!(refused, Err(ArtifactError::Full { floor_bytes: u64::MAX })), "{refused:?}");
     assert!(names(&out).is_empty());
 }
@@ -129,7 +129,7 @@ fn an_export_that_nobody_waits_for_leaves_nothing() {
     fs::create_dir(&out).unwrap();
     let mut left = export(&file, "report", false);
     left.gone.cancel();
-    let stopped = crate::artifacts::export_beneath(&door_to(&out), &mut left);
+    let stopped = crate::artifacts::export_beneath(&door_to(&out), &mut left, || Ok(()));
     assert!(matches!(stopped, Err(ArtifactError::Cancelled)), "{stopped:?}");
     assert!(names(&out).is_empty());
 }
@@ -159,7 +159,7 @@ fn only_a_part_that_a_killed_host_left_is_removed() {
     fs::create_dir(out.join(part("4"))).unwrap();
 
     let mut first = export(&file, "report", false);
-    crate::artifacts::export_beneath(&door_to(&out), &mut first).unwrap();
+    crate::artifacts::export_beneath(&door_to(&out), &mut first, || Ok(())).unwrap();
     let mut expected: Vec<String> = almost.to_vec();
     expected.extend([part("1"), part("2"), part("3"), part("4"), "report".to_owned()]);
     expected.sort();
@@ -169,7 +169,7 @@ fn only_a_part_that_a_killed_host_left_is_removed() {
     // Once for each folder and host.
     fs::write(out.join(part("5")), "half").unwrap();
     let mut second = Export { swept: first.swept, ..export(&file, "other", false) };
-    crate::artifacts::export_beneath(&door_to(&out), &mut second).unwrap();
+    crate::artifacts::export_beneath(&door_to(&out), &mut second, || Ok(())).unwrap();
     assert!(names(&out).contains(&part("5")));
 }
 
@@ -190,7 +190,8 @@ fn no_door_leads_to_what_is_private() {
         let door = Door::new(&root, private.clone());
         let opened = crate::artifacts::open_beneath(&door, "policy.toml").map(drop);
         let listed = crate::artifacts::list_beneath(&door, "").map(drop);
-        let written = crate::artifacts::export_beneath(&door, &mut export(&file, "x", true)).map(drop);
+        let written =
+            crate::artifacts::export_beneath(&door, &mut export(&file, "x", true), || Ok(())).map(drop);
         for outcome in [opened, listed, written] {
             let refused = matches!(outcome, Err(ArtifactError::Path { code: "root_private", .. }));
             assert!(refused, "{target}: {outcome:?}");
@@ -203,5 +204,34 @@ fn no_door_leads_to_what_is_private() {
     let door = Door::new(&home.join("import"), private);
     let linked = crate::artifacts::open_beneath(&door, "linked");
     assert!(matches!(linked, Err(ArtifactError::Path { code: "import_path_denied", .. })), "{linked:?}");
-    crate::artifacts::export_beneath(&door, &mut export(&file, "x", false)).unwrap();
+    crate::artifacts::export_beneath(&door, &mut export(&file, "x", false), || Ok(())).unwrap();
+}
+
+/// Bytes go out as they are read: nobody finds them before it stands in the record.
+#[test]
+fn what_goes_out_is_recorded_before_it_has_its_name() {
+    let keep = tempfile::tempdir().unwrap();
+    let out = keep.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(keep.path().join("bytes"), "bytes").unwrap();
+    let file = File::open(keep.path().join("bytes")).unwrap();
+    let named = || out.join("report").exists();
+
+    let full = crate::artifacts::export_beneath(&door_to(&out), &mut export(&file, "report", false), || {
+        assert!(!named());
+        Err(ArtifactError::Full { floor_bytes: 1 })
+    });
+    assert!(matches!(full, Err(ArtifactError::Full { .. })), "{full:?}");
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0, "a part is left");
+
+    let export_it = |record: &mut dyn FnMut()| {
+        crate::artifacts::export_beneath(&door_to(&out), &mut export(&file, "report", false), || {
+            record();
+            Ok(())
+        })
+    };
+    export_it(&mut || assert!(!named())).unwrap();
+    assert!(named());
+    let exists = export_it(&mut || panic!("a refusal stands in the record as an export"));
+    assert!(matches!(exists, Err(ArtifactError::Path { code: "export_exists", .. })), "{exists:?}");
 }
