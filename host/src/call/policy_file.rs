@@ -128,8 +128,9 @@ impl PolicyFile {
     /// [`PolicyFileError`].
     pub fn reload(&self) -> Result<bool, PolicyFileError> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is wrong may lie outside the file, such as where a root leads, and be mended there.
         let changed = match stamp_of(&self.path) {
-            Ok(stamp) => stamp != *seen,
+            Ok(stamp) => stamp != *seen || self.problem().is_some(),
             Err(_unreadable) => true,
         };
         if !changed {
