@@ -47,9 +47,10 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
 
 /// From the client to the host. A host that is gone shows on the other way.
 fn upward(mut host: &UnixStream, said_everything: &AtomicBool) {
-    let _gone_either_way = copy(&mut io::stdin(), &mut host).is_err();
-    // Before the host can know, so that its end is not taken for the first.
-    said_everything.store(true, Ordering::SeqCst);
+    if copy(&mut io::stdin(), &mut host).is_ok() {
+        // Before the host can know, so that its end is not taken for the first.
+        said_everything.store(true, Ordering::SeqCst);
+    }
     let _gone_already = host.shutdown(Shutdown::Write).is_err();
 }
 
