@@ -236,7 +236,8 @@ fn a_host_without_descriptors_serves_again_once_some_are_free() -> Result<()> {
     });
     greeted.with_context(|| format!("the host does not recover:\n{}", world.log()))?;
     let mut second = world.client()?;
-    assert_eq!(second.call("hello", json!({"name": "second"}))?.status(), "succeeded");
+    let reply = second.call("hello", json!({"name": "second"})).with_context(|| world.log())?;
+    assert_eq!(reply.status(), "succeeded");
     first.close()?;
     second.close()?;
     world.finish()

@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use helix_tests::vitals;
 use helixmcp::sandbox::client::Warm;
 
 use super::processes::wait_for;
@@ -117,6 +118,9 @@ async fn a_runner_that_dies_between_plan_and_run_is_replaced() -> Result<()> {
             }
             _ => {
                 signal("-STOP", runner)?;
+                // Until it is, it may take the request out of its socket.
+                let is_stopped = || Ok(vitals::state_of(runner).is_some_and(|(state, _)| state == "T"));
+                wait_for("it is stopped", is_stopped)?;
                 planned.run(&call, die).await?
             }
         };

@@ -216,6 +216,7 @@ impl Pool {
 
     /// The runner that was started ahead, and an order for the next.
     async fn next(&self) -> Result<Session, Lost> {
+        let mut failed = None;
         for _ in 0..STARTS_MAX {
             let started = {
                 let mut ready = self.ready.lock().await;
@@ -231,7 +232,15 @@ impl Pool {
                 started
             };
             let started = started.ok_or_else(|| Lost::Start(io::Error::other("the thread is gone")))?;
-            let (mut process, stream) = started.map_err(Lost::Start)?;
+            let (mut process, stream) = match started {
+                Ok(started) => started,
+                // Started ahead, maybe when the host was short of something that it has again.
+                Err(error) if failed.is_none() => {
+                    failed = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(Lost::Start(error)),
+            };
             // One that died while it waited says nothing about the request.
             if process.ended().is_none() {
                 let begun = tokio::time::timeout(START_WALL, Session::begin(process, stream)).await;

@@ -169,9 +169,12 @@ impl Session {
         let sent = self.try_send(message, files).await;
         match sent {
             Ok(()) => Ok(()),
-            // A runner that has died says more by its signal than by a broken socket.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(self.died(false).await),
-            Err(error) => Err(Lost::Socket(error)),
+            // A runner that has died says more by its signal than by a broken socket. It is reset once
+            // where the runner left something unread, and broken from then on.
+            Err(error) => match error.kind() {
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Err(self.died(false).await),
+                _ => Err(Lost::Socket(error)),
+            },
         }
     }
 
