@@ -73,18 +73,16 @@ pub async fn call(
             None => flight.ended().await,
         }
     };
-    let known = if retry {
-        replay::admit_retry(host, &call).await?;
-        replay::Known::Nothing
-    } else {
-        replay::look_up(host, &call).await?
-    };
+    let known = if retry { replay::Known::Nothing } else { replay::look_up(host, &call).await? };
     let expected = match known {
         replay::Known::Answer(answer) if dry_run => return Ok(Answer::would("would_replay", *answer)),
         replay::Known::Answer(answer) => return Ok(*answer),
         replay::Known::Expired(outputs) => Some(outputs),
         replay::Known::Nothing => None,
     };
+    if !dry_run {
+        replay::admit_attempt(host, &call).await?;
+    }
 
     let guest = call.guest();
     // The runner that plans a call runs it as well, if there is to be a run.
@@ -126,9 +124,23 @@ async fn proposed(
     call: &IdentifiedCall,
     then: Option<&GuestLimits>,
 ) -> Result<Result<(Plan, Option<Warm>), Refusal>, CallError> {
-    let turn = host.short_turn(context).await;
-    let proposal = host.sandbox.plan(&call.toolpack().compiled, call.record(), then).await;
-    drop(turn);
+    let planning = async {
+        let component = &call.toolpack().compiled;
+        // A component that is used for the first time is read and compiled before the turn, for
+        // which others wait.
+        host.sandbox.ready(component).await.map_err(CallError::fault)?;
+        let _turn = host.short_turn(context).await;
+        // All that may have taken a while, and so may the plan: no guest of a component that policy
+        // no longer allows begins, nor is what it says an answer.
+        host.still_allowed(context, call).await?;
+        let proposal = host.sandbox.plan(component, call.record(), then).await;
+        host.still_allowed(context, call).await?;
+        Ok::<_, CallError>(proposal)
+    };
+    let proposal = tokio::select! {
+        proposal = planning => proposal?,
+        () = context.gone.cancelled() => return Err(answer::left(call.run_id())),
+    };
     let (proposal, warm) = match proposal {
         Ok(proposed) => proposed,
         Err(error @ GuestError::Fault { .. }) => return Err(CallError::fault(error)),
@@ -140,6 +152,8 @@ async fn proposed(
     match checked {
         Ok(plan) => Ok(Ok((plan, warm))),
         Err(denial) => {
+            // Its runner has nothing more to do, and somebody else may want the place.
+            drop(warm);
             Err(host.deny(context, Some(call.project()), Some(call.tool().name.as_str()), denial).await)
         }
     }

@@ -95,13 +95,18 @@ pub async fn wait_for(flight: &Arc<Flight>, context: &Context, wait: Duration) -
     match flight.wait(wait, &context.gone, context.progress.as_ref()).await {
         Waited::Ended(end) => Ok(Answer::ended(flight.run, &end)),
         Waited::GoesOn(snapshot) => Ok(Answer::going_on(flight.run, snapshot)),
-        Waited::Left => Err(CallError::Failed {
-            run: Some(flight.run),
-            class: "cancelled".to_owned(),
-            code: "request_cancelled".to_owned(),
-            message: "the caller stopped waiting".to_owned(),
-            advice: "the same call joins the run, if it goes on".to_owned(),
-        }),
+        Waited::Left => Err(left(flight.run)),
+    }
+}
+
+/// What is said of a run to a caller who waits no longer. Nobody hears it.
+pub(super) fn left(run: RunId) -> CallError {
+    CallError::Failed {
+        run: Some(run),
+        class: "cancelled".to_owned(),
+        code: "request_cancelled".to_owned(),
+        message: "the caller stopped waiting".to_owned(),
+        advice: "the same call joins the run, if it goes on".to_owned(),
     }
 }
 

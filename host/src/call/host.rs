@@ -1,7 +1,7 @@
 //! Everything that one home has, put together once, and who is asking.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use helix_ids::text::escaped_line;
 use helix_ids::{Digest, ProjectId};
@@ -72,6 +72,7 @@ pub struct Host {
     policy: PolicyFile,
     /// One load at a time, so that no older policy is loaded last.
     loading: Mutex<()>,
+    confining: std::sync::Mutex<()>,
     rate: RateLimit,
     denials: RateLimit,
 }
@@ -172,6 +173,7 @@ impl Host {
             start,
             policy,
             loading: Mutex::default(),
+            confining: std::sync::Mutex::default(),
             rate: RateLimit::default(),
             denials: RateLimit::default(),
             settings,
@@ -217,10 +219,9 @@ impl Host {
     /// # Errors
     /// A project that could not be written: nothing can be kept in it.
     async fn load_policy(&self) -> Result<(), LedgerError> {
-        // At once: a load before this one may take as long as a compiler does.
-        let policy = self.policy();
-        // First: nothing below looks at a component in a runner that policy does not want.
-        self.sandbox.confine(confinement(&policy));
+        // At once: a load before this one may take as long as a compiler does. First: nothing below
+        // looks at a component in a runner that policy does not want.
+        let policy = self.confined();
         self.store.keep_free(policy.host.free_space_floor_bytes);
         for key in self.waits_for_restart() {
             tracing::warn!(key, "the policy changed what takes a restart of the host");
@@ -237,6 +238,15 @@ impl Host {
         }
         self.catalog.load(&policy, &self.sandbox, &self.ledger).await;
         written
+    }
+
+    /// The policy in force, behind whose walls every runner works from now on. One at a time, so that
+    /// an older policy's walls are never put in place of a newer's.
+    fn confined(&self) -> Arc<Policy> {
+        let _one_at_a_time = self.confining.lock().unwrap_or_else(PoisonError::into_inner);
+        let policy = self.policy();
+        self.sandbox.confine(confinement(&policy));
+        policy
     }
 
     /// Keys of the policy in force that say something else than this host does, until it is started
@@ -318,18 +328,38 @@ impl Host {
         job: Job,
     ) -> Result<Entry, CallError> {
         self.admit_bytes(job.run.project, &self.policy().caller).await?;
-        let later = |code, message, retry_after_ms| CallError::Busy { code, message, retry_after_ms };
         match self.enter(&context.caller, call, job) {
             Ok(entry) => Ok(entry),
-            Err(NotEntered::TooMany(error)) => {
-                Err(later("too_many_runs", error.to_string(), RETRY_FULL_QUEUE_MS))
-            }
-            Err(NotEntered::Refused(Overtaken::Changed)) => {
-                Err(later("policy_changed", Overtaken::Changed.to_string(), 0))
-            }
-            Err(NotEntered::Refused(Overtaken::Denied(denial))) => {
+            Err(NotEntered::TooMany(error)) => Err(CallError::Busy {
+                code: "too_many_runs",
+                message: error.to_string(),
+                retry_after_ms: RETRY_FULL_QUEUE_MS,
+            }),
+            Err(NotEntered::Refused(overtaken)) => Err(self.overtaken(context, call, overtaken).await),
+        }
+    }
+
+    /// Whether policy of this moment says of a call what it said when the call was identified.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn still_allowed(&self, context: &Context, call: &IdentifiedCall) -> Result<(), CallError> {
+        match call.ask_again(&self.policy()) {
+            Ok(()) => Ok(()),
+            Err(overtaken) => Err(self.overtaken(context, call, overtaken).await),
+        }
+    }
+
+    async fn overtaken(&self, context: &Context, call: &IdentifiedCall, overtaken: Overtaken) -> CallError {
+        match overtaken {
+            Overtaken::Changed => CallError::Busy {
+                code: "policy_changed",
+                message: Overtaken::Changed.to_string(),
+                retry_after_ms: 0,
+            },
+            Overtaken::Denied(denial) => {
                 let tool = Some(call.tool().name.as_str());
-                Err(self.deny(context, Some(call.project()), tool, denial).await)
+                self.deny(context, Some(call.project()), tool, denial).await
             }
         }
     }

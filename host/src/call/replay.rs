@@ -12,8 +12,8 @@ const TRIES_AN_HOUR: u32 = 3;
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
 
-/// Attempts of a run within a day, after which `retry` is refused: each is kept for ever with its
-/// log, and who proves that a run is what it was needs few of them.
+/// Attempts of a run within a day, after which there is no other: each is kept for ever with its log,
+/// and who proves that a run is what it was needs few of them.
 const ATTEMPTS_A_DAY: u32 = 100;
 
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -44,18 +44,21 @@ pub async fn look_up(host: &Arc<Host>, call: &IdentifiedCall) -> Result<Known, C
     Ok(Known::Answer(Box::new(Answer { replayed: true, ..Answer::ended(call.run_id(), &end) })))
 }
 
-/// Whether a run may be made once more although it is known.
+/// Whether a run may have one more attempt: by `retry`, because its outputs are gone, or because those
+/// before were cancelled.
 ///
 /// # Errors
 /// [`CallError::Busy`] with `retried_too_often`.
-pub async fn admit_retry(host: &Arc<Host>, call: &IdentifiedCall) -> Result<(), CallError> {
+pub async fn admit_attempt(host: &Arc<Host>, call: &IdentifiedCall) -> Result<(), CallError> {
     let begun = host.ledger.begun_ago(call.run_id(), ATTEMPTS_A_DAY).await.map_err(CallError::fault)?;
-    let left_ms = begun.map_or(0, |begun_ms| begun_ms + DAY_MS - Ledger::now_ms());
+    // A clock that was set back makes nobody wait longer than a day.
+    let left_ms = begun.map_or(0, |begun_ms| (begun_ms + DAY_MS - Ledger::now_ms()).min(DAY_MS));
     match u64::try_from(left_ms) {
         Ok(retry_after_ms) if retry_after_ms > 0 => Err(CallError::Busy {
             code: "retried_too_often",
             message: format!(
-                "this run has {ATTEMPTS_A_DAY} attempts of the last day; without `retry` it is answered"
+                "this run has {ATTEMPTS_A_DAY} attempts of the last day; if it has an answer, a call \
+                 without `retry` gives it"
             ),
             retry_after_ms,
         }),

@@ -114,7 +114,7 @@ async fn found(
             let bytes = source.open().and_then(|file| source.read(&file));
             bytes.map_err(|(_code, message)| message)
         });
-        let compiled = sandbox.later(rule.digest, seen.inspection, &limits, read);
+        let compiled = sandbox.later(rule.digest, seal.clone(), seen.inspection, &limits, read);
         return Ok(Found { compiled, manifest: Some(seen.manifest), seal: Some(seal) });
     }
     let bytes = source.read(&file)?;

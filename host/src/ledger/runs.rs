@@ -14,7 +14,7 @@ use super::{
     RunRow, RunSummary, Used,
 };
 
-/// Most attempts of a run that are read for a caller, the newest. What a caller may make of a run is
+/// Most attempts of a run that are read for a caller, the newest, and the success that answers it. What a caller may make of a run is
 /// bounded by the minute alone, so what one read gives may not be all of it (invariant I-9).
 pub const ATTEMPTS_READ_MAX: u32 = 20;
 
@@ -74,13 +74,15 @@ const ANSWER: &str = select_one!(
 
 const STANDING: &str = select_one!("r.project = $2");
 
-/// The ordinals of a run are counted one by one, so the newest are those from a number on. Of a log
+/// The ordinals of a run are counted one by one, so the newest are those from a number on; beside them
+/// the success that the run is answered by, however many others came after it. Of a log
 /// the end, in bytes: a text would end at a NUL that a guest wrote.
 const ATTEMPTS: &str = concat!(
     "SELECT substr(CAST(a.log AS BLOB), -$3) AS log_end, ",
     attempt_columns!("a.plan", "a.result", "a.summary", "''"),
     " FROM attempts a
-     WHERE a.run = $1 AND a.ordinal > (SELECT MAX(n.ordinal) FROM attempts n WHERE n.run = $1) - $2
+     WHERE a.run = $1 AND (a.ordinal > (SELECT MAX(n.ordinal) FROM attempts n WHERE n.run = $1) - $2
+         OR a.ordinal = (SELECT MAX(s.ordinal) FROM attempts s WHERE s.run = $1 AND s.state = 'succeeded'))
      ORDER BY a.ordinal"
 );
 
@@ -88,7 +90,8 @@ const ATTEMPTS: &str = concat!(
 const OUTPUTS: &str = "SELECT u.attempt, u.role, u.output_key, u.label, f.id, f.project, f.digest, f.type,
          o.size_bytes, f.created_ms AS artifact_ms, f.created_by
      FROM outputs u JOIN artifacts f ON f.id = u.artifact JOIN objects o ON o.digest = f.digest
-     WHERE u.run = $1 AND u.attempt > (SELECT MAX(n.ordinal) FROM attempts n WHERE n.run = $1) - $2
+     WHERE u.run = $1 AND (u.attempt > (SELECT MAX(n.ordinal) FROM attempts n WHERE n.run = $1) - $2
+         OR u.attempt = (SELECT MAX(s.ordinal) FROM attempts s WHERE s.run = $1 AND s.state = 'succeeded'))
      ORDER BY u.attempt, u.place";
 
 /// A page of a list, newest first: each run with its newest attempt. An index is walked from the
@@ -209,14 +212,11 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Database`].
     pub async fn begun_ago(&self, id: RunId, count: u32) -> Result<Option<Millis>, LedgerError> {
-        let sql = "SELECT created_ms FROM attempts WHERE run = $1 ORDER BY ordinal DESC LIMIT 1 OFFSET $2";
-        let row = sqlx::query(sql)
-            .bind(id.to_string())
-            .bind(i64::from(count.saturating_sub(1)))
-            .fetch_optional(self.reads())
-            .await
-            .map_err(database("look for an older attempt"))?;
-        row.map(|row| millis(&row, "created_ms")).transpose()
+        let sql = "SELECT created_ms FROM attempts WHERE run = $1 ORDER BY ordinal DESC
+                   LIMIT 1 OFFSET CAST($2 AS INTEGER)";
+        let texts = [id.to_string(), count.saturating_sub(1).to_string()];
+        let rows = self.quick(sql, &texts).await.map_err(database("look for an older attempt"))?;
+        rows.first().map(|row| millis(row, "created_ms")).transpose()
     }
 
     /// Ends of class `limit` or `fault` of this run since `since_ms`: how often it was tried.

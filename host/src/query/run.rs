@@ -214,10 +214,16 @@ fn record(row: &RunRow, chain: Option<&[EventRow]>) -> Result<RunGetResult, Call
             })
             .collect(),
         attempts: row.attempts.iter().map(AttemptInfo::from).collect(),
-        attempts_left_out: row.attempts.first().map_or(0, |first| first.id.ordinal.saturating_sub(1)),
+        attempts_left_out: left_out(row),
         events: chain.map(|chain| chain.iter().map(EventInfo::from).collect()),
         events_left_out: chain.and_then(<[_]>::first).map_or(0, |first| first.seq),
     })
+}
+
+/// Ordinals are counted one by one.
+fn left_out(row: &RunRow) -> u32 {
+    let read = u32::try_from(row.attempts.len()).unwrap_or(u32::MAX);
+    row.attempts.last().map_or(0, |last| last.id.ordinal.saturating_sub(read))
 }
 
 impl From<&AttemptRow> for AttemptInfo {

@@ -109,3 +109,19 @@ fn a_note_of_a_component_that_was_changed_is_no_note() -> Result<()> {
     assert!(changed != after, "a changed note was taken");
     stage.finish()
 }
+
+/// What a note said and a first use proved wrong is not said again.
+#[test]
+fn a_note_that_proved_wrong_is_forgotten() -> Result<()> {
+    let (mut stage, place) = known()?;
+    change_unseen(&place)?;
+    ensure!(notes(&stage)?.len() == 1, "not the one note: {:?}", notes(&stage)?);
+    let reply = stage.client.call("echo", json!({"text": "changed"}));
+    assert!(!reply.as_ref().is_ok_and(|reply| reply.status() == "succeeded"), "it ran: {reply:?}");
+    assert_eq!(notes(&stage)?, Vec::<PathBuf>::new());
+    restart(&mut stage)?;
+    let offered = stage.tool_names()?;
+    assert!(!offered.contains(&"echo".to_owned()), "{offered:?}");
+    stage.client.close()?;
+    stage.world.finish()
+}

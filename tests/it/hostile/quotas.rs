@@ -92,6 +92,28 @@ fn replays_are_counted_too() -> Result<()> {
     stage.world.finish()
 }
 
+/// Who cancels each attempt makes no more of them than one who asks for them by name.
+#[test]
+fn cancelled_attempts_are_bounded_too() -> Result<()> {
+    let mut stage = crate::crash::patient()?;
+    let call = json!({"rounds": 900_000, "wait_seconds": 0});
+    let mut refused = None;
+    for _attempt in 0..120 {
+        let reply = stage.client.call("patient", call.clone())?;
+        if failure(&reply) == "busy/retried_too_often" {
+            refused = Some(reply);
+            break;
+        }
+        let run = reply.run_id().to_owned();
+        ensure!(!run.is_empty(), "{}", reply.structured);
+        stage.client.call("run_cancel", json!({"run_id": run}))?;
+        stage.client.call("run_wait", json!({"run_id": run, "wait_seconds": 60}))?;
+    }
+    refused.context("attempts without end")?;
+    stage.honest_call()?;
+    stage.finish()
+}
+
 /// A run that logs all it may, made again and again: it is refused in the end, and whoever reads
 /// it gets its newest attempts, in memory that does not grow with their number.
 #[test]

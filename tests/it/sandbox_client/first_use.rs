@@ -34,7 +34,7 @@ async fn unread(bench: &Bench, source: &Source) -> Result<Compiled> {
         source.reads.fetch_add(1, Ordering::SeqCst);
         Ok(source.bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone())
     });
-    Ok(bench.sandbox.later(digest, inspection, &compile_limits(), read))
+    Ok(bench.sandbox.later(digest, "seal".to_owned(), inspection, &compile_limits(), read))
 }
 
 #[tokio::test]

@@ -135,6 +135,14 @@ impl Cache {
         Ok(())
     }
 
+    /// Forgets what was found in a component. What cannot be removed is found out again.
+    #[expect(clippy::disallowed_methods, reason = "the cache's files are its own")]
+    pub fn forget_seen(&self, key: &Key) {
+        if let Err(error) = std::fs::remove_file(self.path(key, SEEN)) {
+            tracing::debug!(%error, "a note stays in the cache");
+        }
+    }
+
     /// An entry's content, if we made it for this key.
     fn authentic<'a>(&self, key: &Key, entry: &'a [u8]) -> Option<&'a [u8]> {
         let (mac, content) = entry.split_first_chunk::<MAC_BYTES>()?;
