@@ -109,7 +109,11 @@ impl World {
         let mut host = self.host.take().context("no host is running")?;
         host.kill()?;
         host.wait()?;
-        Ok(())
+        // A child that it was starting at that very moment holds its socket until it runs a program of
+        // its own; who connects meanwhile takes it for the next host's.
+        let socket = self.home().join("host.sock");
+        let refused = || UnixStream::connect(&socket).is_err().then_some(());
+        wait::until(HOST_READY_WITHIN, refused).context("somebody listens for a host that was killed")
     }
 
     /// Sends the host a signal, e.g. `TERM`.
