@@ -249,6 +249,10 @@ fn a_signal_to_an_attachment_ends_it_alone() -> Result<()> {
         let wait_for = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
         writeln!(stdin, "{wait_for}")?;
         let pid = attachment.id().to_string();
+        // What starts it gives a signal its meaning again that whoever tests may have ignored.
+        let is_started =
+            || fs::read_link(format!("/proc/{pid}/exe")).ok()?.ends_with("helixmcp").then_some(());
+        wait::until(SOON, is_started).context("no attachment is started")?;
         ensure!(
             Command::new("kill").args([&format!("-{signal}"), &pid]).status()?.success(),
             "no attachment"
