@@ -12,7 +12,7 @@ use std::io;
 use helix_toolpack::Reader;
 use memchr::memchr;
 
-use crate::lanes;
+use crate::lanes::{self, Bytes};
 
 /// Longest header that is looked at. Names of reads are short; without a cap a file without line
 /// ends would be gathered whole.
@@ -303,49 +303,52 @@ pub fn length(piece: &[u8]) -> u64 {
     piece.len().try_into().unwrap_or(u64::MAX)
 }
 
-/// A letter's number, from 0 for A and a; more than 25 for anything else.
-fn letter(byte: u8) -> u8 {
-    (byte | 0x20).wrapping_sub(b'a')
-}
-
 /// A control character in a header is no name's: where a stretch of a file was overwritten with
 /// zeros, line ends went with it, and a header that took them would hide the records between.
+#[inline(always)]
+fn no_header_byte(bytes: Bytes) -> Bytes {
+    bytes.below(b' ').without(bytes.equal(b'\t')).or(bytes.equal(0x7f))
+}
+
+#[inline(always)]
+fn no_letter(bytes: Bytes) -> Bytes {
+    Bytes::all().without(bytes.masked(0xdf).less(b'A').below(26))
+}
+
+#[inline(always)]
+fn no_score(bytes: Bytes) -> Bytes {
+    Bytes::all().without(bytes.less(b'!').below(SCORE_MAX + 1))
+}
+
 #[inline]
 fn check_header(piece: &[u8]) -> Result<(), What> {
-    // Without branches, so that many bytes are looked at together.
-    let control = |byte: u8| (byte < b' ') & (byte != b'\t') | (byte == 0x7f);
-    if lanes::highest(piece, b'A', |byte| u8::from(control(byte))) == 0 {
-        return Ok(());
-    }
-    match piece.iter().copied().find(|&byte| control(byte)) {
-        Some(byte) => Err(What::HeaderByte(byte)),
-        None => Ok(()),
-    }
+    check(piece, no_header_byte, |byte| byte < b' ' && byte != b'\t' || byte == 0x7f, What::HeaderByte)
 }
 
 #[inline]
 fn check_sequence(piece: &[u8]) -> Result<(), What> {
-    if lanes::highest(piece, b'A', letter) < 26 {
-        return Ok(());
-    }
-    let known = |byte: u8| letter(byte) < 26 || matches!(byte, b'-' | b'.' | b'*');
-    match piece.iter().copied().find(|&byte| !known(byte)) {
-        Some(byte) => Err(What::SequenceByte(byte)),
-        None => Ok(()),
-    }
+    let unknown = |byte: u8| !byte.is_ascii_alphabetic() && !matches!(byte, b'-' | b'.' | b'*');
+    check(piece, no_letter, unknown, What::SequenceByte)
 }
 
 #[inline]
 fn check_quality(piece: &[u8]) -> Result<(), What> {
-    let score = |byte: u8| byte.wrapping_sub(b'!');
-    if lanes::highest(piece, b'!', score) <= SCORE_MAX {
+    check(piece, no_score, |byte| !(b'!'..=b'~').contains(&byte), What::QualityByte)
+}
+
+/// Looks for a wrong byte one at a time only where there may be one.
+#[inline]
+fn check(
+    piece: &[u8],
+    suspect: impl Fn(Bytes) -> Bytes,
+    wrong: impl Fn(u8) -> bool,
+    what: impl Fn(u8) -> What,
+) -> Result<(), What> {
+    if !lanes::any(piece, suspect) {
         return Ok(());
     }
-    match piece.iter().copied().find(|&byte| score(byte) > SCORE_MAX) {
-        Some(byte) => Err(What::QualityByte(byte)),
-        None => Ok(()),
-    }
+    piece.iter().copied().find(|&byte| wrong(byte)).map_or(Ok(()), |byte| Err(what(byte)))
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

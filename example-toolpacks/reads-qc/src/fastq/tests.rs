@@ -6,6 +6,12 @@ pub struct Pieces<'a> {
     size: usize,
 }
 
+impl<'a> Pieces<'a> {
+    pub fn of(text: &'a [u8], size: usize) -> Self {
+        Self { rest: text, size }
+    }
+}
+
 impl Chunks for Pieces<'_> {
     fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         let (now, later) = self.rest.split_at(self.size.min(self.rest.len()));
@@ -32,7 +38,7 @@ impl Visitor for Seen {
 type Read = (String, String, String);
 
 fn read_in(text: &[u8], size: usize) -> Result<Vec<Read>, Damage> {
-    let mut records = Records::new(Pieces { rest: text, size });
+    let mut records = Records::new(Pieces::of(text, size));
     let mut all = Vec::new();
     loop {
         let mut seen = Seen::default();
@@ -111,6 +117,44 @@ fn what_is_damage() {
     for (text, expected) in cases {
         let damage = read(text).expect_err(text);
         assert_eq!(damage.to_string(), *expected, "{text:?}");
+    }
+}
+
+/// Reads of many lengths and shapes, plain ones and others.
+pub fn shapes() -> Vec<u8> {
+    let mut text = Vec::new();
+    for (number, length) in [40, 16, 15, 1, 33, 17, 64, 5, 48].into_iter().enumerate() {
+        let bases: String = "ACGTNacgtuRY".chars().cycle().skip(number).take(length).collect();
+        let scores: String = ('!'..='~').cycle().skip(31 * number).take(length).collect();
+        let header = format!("read/{number} with\ta t\u{e4}il");
+        let plus = if number % 3 == 1 { header.as_str() } else { "" };
+        text.extend_from_slice(format!("@{header}\n{bases}\n+{plus}\n{scores}\n").as_bytes());
+    }
+    text
+}
+
+#[test]
+fn a_record_found_whole_is_the_one_that_is_read_in_pieces() {
+    let good = shapes();
+    // In chunks of 7 bytes no record lies whole in one.
+    let same = |text: &[u8]| {
+        let whole = read_in(text, usize::MAX);
+        assert_eq!(whole, read_in(text, 7), "{}", String::from_utf8_lossy(text));
+        whole
+    };
+    assert_eq!(same(&good).unwrap().len(), 9);
+    for at in 0..good.len() {
+        for byte in *b"\n\r\t\0 +-@A[~\x7f\xff" {
+            let mut bad = good.clone();
+            bad[at] = byte;
+            same(&bad).ok();
+            bad.insert(at, good[at]);
+            same(&bad).ok();
+        }
+        let mut bad = good.clone();
+        bad.remove(at);
+        same(&bad).ok();
+        same(&good[..at]).ok();
     }
 }
 

@@ -4,7 +4,7 @@ use super::bins::{self, EXACT};
 use super::lengths::Lengths;
 use super::quality::{Encoding, Errors, Thresholds};
 use crate::fastq::{Chunks, Damage, Records, Visitor, length};
-use crate::lanes::{self, Block, LANES};
+use crate::lanes::{self, Block, Bytes, LANES};
 
 /// The bases that are counted by position: A, C, G, T or U, N.
 pub const BASES: usize = 5;
@@ -197,35 +197,40 @@ impl Tally {
 
     #[inline]
     fn count_exact(&mut self, index: usize, piece: &[u8]) {
-        let (mut gc, mut gap) = ([0; LANES], [0; LANES]);
+        let (mut gc, mut gaps) = (Bytes::zeros(), Bytes::zeros());
         let mut rows = self.recent_exact.get_mut(index / LANES..).unwrap_or_default().iter_mut();
         lanes::blocks_from(index, piece, |block| {
-            if let Some(counters) = rows.next() {
-                tally_bases(counters, block);
+            let Some(row) = rows.next() else { return };
+            let found = Found::of(block);
+            for (counters, passed) in row.iter_mut().zip(found.bases()) {
+                *counters = Bytes::of(counters).counting(passed).to_block();
             }
-            lanes::tally(&mut gc, block, is_gc);
-            lanes::tally(&mut gap, block, is_gap);
+            gc = gc.counting(found.c).counting(found.g);
+            gaps = gaps.counting(found.gap);
         });
-        self.gc_of_read += lanes::sum(&gc);
-        self.gaps += lanes::sum(&gap);
+        self.gc_of_read += gc.sum();
+        self.gaps += gaps.sum();
     }
 
     fn count_wide(&mut self, bin: usize, piece: &[u8]) {
         if self.bases.len() <= bin {
             self.bases.resize(bin + 1, [0; BASES]);
         }
-        let mut found = [[0; LANES]; BASES];
-        let mut gap = [0; LANES];
-        lanes::blocks(piece, |block| {
-            tally_bases(&mut found, block);
-            lanes::tally(&mut gap, block, is_gap);
+        let mut counters = [Bytes::zeros(); BASES];
+        let mut gaps = Bytes::zeros();
+        lanes::blocks_from(0, piece, |block| {
+            let found = Found::of(block);
+            for (counters, passed) in counters.iter_mut().zip(found.bases()) {
+                *counters = counters.counting(passed);
+            }
+            gaps = gaps.counting(found.gap);
         });
-        let [a, c, g, t, n] = found.map(|counters| lanes::sum(&counters));
+        let [a, c, g, t, n] = counters.map(Bytes::sum);
         if let Some(row) = self.bases.get_mut(bin) {
             row.iter_mut().zip([a, c, g, t, n]).for_each(|(count, more)| *count += more);
         }
         self.gc_of_read += c + g;
-        self.gaps += lanes::sum(&gap);
+        self.gaps += gaps.sum();
     }
 
     fn count_wide_qualities(&mut self, mut position: u64, mut wide: &[u8]) {
@@ -339,25 +344,35 @@ fn split(piece: &[u8], at: u64) -> (&[u8], &[u8]) {
     piece.split_at(usize::try_from(at).unwrap_or(usize::MAX).min(piece.len()))
 }
 
-#[inline(always)]
-fn tally_bases(counters: &mut [Block; BASES], block: &Block) {
-    let [a, c, g, t, n] = counters;
-    lanes::tally(a, block, |byte| byte & 0xDF == b'A');
-    lanes::tally(c, block, |byte| byte & 0xDF == b'C');
-    lanes::tally(g, block, |byte| byte & 0xDF == b'G');
-    lanes::tally(t, block, is_t);
-    lanes::tally(n, block, |byte| byte & 0xDF == b'N');
+/// Which lanes of a block hold which base.
+struct Found {
+    a: Bytes,
+    c: Bytes,
+    g: Bytes,
+    /// T or U.
+    t: Bytes,
+    n: Bytes,
+    /// `-` or `.`.
+    gap: Bytes,
 }
 
-/// T or U.
-fn is_t(byte: u8) -> bool {
-    byte & 0xDE == b'T'
-}
+impl Found {
+    #[inline(always)]
+    fn of(block: Bytes) -> Self {
+        let capitals = block.masked(0xdf);
+        Self {
+            a: capitals.equal(b'A'),
+            c: capitals.equal(b'C'),
+            g: capitals.equal(b'G'),
+            t: block.masked(0xde).equal(b'T'),
+            n: capitals.equal(b'N'),
+            gap: block.less(b'-').below(2),
+        }
+    }
 
-fn is_gc(byte: u8) -> bool {
-    byte & 0xDF == b'G' || byte & 0xDF == b'C'
-}
-
-fn is_gap(byte: u8) -> bool {
-    byte == b'-' || byte == b'.'
+    /// In the order of [`BASES`].
+    #[inline(always)]
+    fn bases(&self) -> [Bytes; BASES] {
+        [self.a, self.c, self.g, self.t, self.n]
+    }
 }

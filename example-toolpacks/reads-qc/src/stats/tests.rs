@@ -1,4 +1,5 @@
 use super::*;
+use crate::fastq::tests::{Pieces, shapes};
 
 const TWO_READS: &str = "@a\nACGTN\n+\nIIII!\n@b\ngc-\n+\n555\n";
 
@@ -86,6 +87,21 @@ fn the_same_reads_count_the_same_wherever_they_lie() {
         assert_eq!(row["bases"].as_u64(), Some(reads * (to.min(3000) - from + 1)), "{from}..={to}");
         assert_eq!(row["g_percent"], 33.333333, "{from}");
         assert_eq!(row["quality_median"], 40);
+    }
+}
+
+#[test]
+fn a_read_counts_the_same_whole_and_in_pieces() {
+    let text = shapes();
+    let counted = |size| {
+        let mut tally = Tally::new(Encoding::Phred33);
+        tally.read(&mut Records::new(Pieces::of(&text, size)), |_, _| {}).unwrap();
+        (Summary::of(&tally), Position::all(&tally), tally.read_scores, tally.read_gc)
+    };
+    let whole = counted(usize::MAX);
+    assert_eq!(whole.1.len(), 64, "as many positions as the longest read has");
+    for size in 1..100 {
+        assert_eq!(counted(size), whole, "in chunks of {size}");
     }
 }
 
