@@ -142,6 +142,20 @@ fn padded(start: usize, bytes: &[u8]) -> Bytes {
     Bytes::of(&((u128::from(high) << 64 | u128::from(low)) << (8 * start)).to_le_bytes())
 }
 
+/// Where the first byte lies that passes a test; `None` also where it lies in the last few bytes,
+/// which fill no block.
+#[inline(always)]
+pub fn find(bytes: &[u8], test: impl Fn(Bytes) -> Bytes) -> Option<usize> {
+    let mut before = 0;
+    for block in bytes.as_chunks::<LANES>().0 {
+        if let Some(lane) = test(Bytes::of(block)).first() {
+            return Some(before + lane);
+        }
+        before += LANES;
+    }
+    None
+}
+
 /// Whether any byte passes a test.
 #[inline(always)]
 pub fn any(piece: &[u8], test: impl Fn(Bytes) -> Bytes) -> bool {
@@ -183,9 +197,12 @@ mod tests {
         for (mut piece, at) in pieces().flat_map(|piece| (0..70).map(move |at| (piece.clone(), at))) {
             let test = |bytes: Bytes| bytes.equal(b'\n').or(bytes.less(b'x').below(2));
             assert!(!any(&piece, test));
+            assert_eq!(find(&piece, test), None);
             let Some(byte) = piece.get_mut(at) else { continue };
             *byte = *b"\nxy".get(at % 3).unwrap();
             assert!(any(&piece, test), "{piece:?}");
+            let whole = piece.len() / LANES * LANES;
+            assert_eq!(find(&piece, test), (at < whole).then_some(at), "{piece:?}");
         }
     }
 
