@@ -44,13 +44,13 @@ pub const SCORE_MAX: u8 = 93;
 /// For each quality byte the probability that its base is wrong, in units of [`ERROR_UNIT`].
 #[derive(Clone)]
 pub struct Errors {
-    pub by_byte: [u64; 128],
+    pub by_byte: [u64; 256],
 }
 
 impl Errors {
     pub fn new(encoding: Encoding) -> Self {
-        let mut by_byte = [0; 128];
-        for (byte, error) in (0_u8..).zip(&mut by_byte) {
+        let mut by_byte = [0; 256];
+        for (byte, error) in (0_u8..=u8::MAX).zip(&mut by_byte) {
             *error = units(probability(f64::from(byte.saturating_sub(encoding.offset()))));
         }
         Self { by_byte }
@@ -64,7 +64,7 @@ impl Errors {
 
     #[inline]
     pub fn of(&self, byte: u8) -> u64 {
-        self.by_byte.get(usize::from(byte & 127)).copied().unwrap_or_default()
+        self.by_byte.get(usize::from(byte)).copied().unwrap_or_default()
     }
 }
 

@@ -19,15 +19,15 @@ const _: () = assert!(EXACT <= LANE_BYTES_MAX && EXACT.is_multiple_of(LANES));
 
 /// Records after which the exact positions' counters of qualities are emptied: a record counts each
 /// position once.
-const QUALITY_COUNTER_RECORDS: u16 = u16::MAX;
+const QUALITY_COUNTER_RECORDS: u32 = u32::MAX;
 
 /// Qualities in one position's histogram: a byte without its highest bit.
 type Row<T> = [T; 128];
 
-/// A position's recent histogram, longer than its bytes need: where rows begin at multiples of a
-/// power of two, the counters that reads really use fall into few of the processor's cache lines
-/// and drive each other out.
-type RecentRow = [u16; 144];
+/// A position's recent histogram: one counter for every byte, so that none needs a check, and a few
+/// more: where rows begin at multiples of a power of two, the counters that reads really use fall
+/// into few of the processor's cache lines and drive each other out.
+type RecentRow = [u32; 264];
 
 /// Qualities that are counted in one step of the loop.
 const STEP: usize = 8;
@@ -43,7 +43,7 @@ pub struct Tally {
     quality: Vec<Row<u64>>,
     /// The same for exact positions, since the last flush: a quarter of the memory traffic.
     recent_quality: Vec<RecentRow>,
-    recent_quality_records: u16,
+    recent_quality_records: u32,
     /// The same for wide bins, from the first of them.
     recent_wide: Vec<Row<u32>>,
     recent_wide_bases: u64,
@@ -86,7 +86,7 @@ impl Visitor for Tally {
         let (exact, wide) = piece.split_at(room);
         if room > 0 {
             if self.recent_quality.len() < index + room {
-                self.recent_quality.resize(index + room, [0; 144]);
+                self.recent_quality.resize(index + room, [0; 264]);
             }
             let rows = self.recent_quality.get_mut(index..index + room).unwrap_or_default();
             self.errors_of_read += u128::from(count_qualities(rows, exact, &self.errors));
@@ -322,7 +322,7 @@ fn count_qualities(rows: &mut [RecentRow], piece: &[u8], errors: &Errors) -> u64
 
 #[inline(always)]
 fn bump_recent(row: &mut RecentRow, byte: u8) {
-    if let Some(count) = row.get_mut(usize::from(byte & 127)) {
+    if let Some(count) = row.get_mut(usize::from(byte)) {
         *count = count.wrapping_add(1);
     }
 }
