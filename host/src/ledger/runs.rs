@@ -14,8 +14,9 @@ use super::{
     RunRow, RunSummary, Used,
 };
 
-/// Most attempts of a run that are read for a caller, the newest, and the success that answers it. What a caller may make of a run is
-/// bounded by the minute alone, so what one read gives may not be all of it (invariant I-9).
+/// Most attempts of a run that are read for a caller, the newest, and the success that answers it. What
+/// a caller may make of a run is bounded by the minute alone, so what one read gives may not be all of
+/// it (invariant I-9).
 pub const ATTEMPTS_READ_MAX: u32 = 20;
 
 /// How much of each log is read with a run, its end: a little more than any record shows of it.
