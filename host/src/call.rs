@@ -129,11 +129,11 @@ async fn proposed(
         // A component that is used for the first time is read and compiled before the turn, for
         // which others wait.
         host.sandbox.ready(component).await.map_err(CallError::fault)?;
-        let _turn = host.short_turn(context).await;
+        let turn = host.short_turn(context).await;
         // All that may have taken a while, and so may the plan: no guest of a component that policy
         // no longer allows begins, nor is what it says an answer.
         host.still_allowed(context, call).await?;
-        let proposal = host.sandbox.plan(component, call.record(), then).await;
+        let proposal = host.sandbox.plan(component, call.record(), then, turn.pace()).await;
         host.still_allowed(context, call).await?;
         Ok::<_, CallError>(proposal)
     };

@@ -113,7 +113,7 @@ async fn attempt_it(
     plan: &Plan,
     guest: &Guest,
 ) -> Result<Ended, LedgerError> {
-    let (_turn, warm) = match while_writing(record, flight, turn).await? {
+    let (turn, warm) = match while_writing(record, flight, turn).await? {
         Raced::Done(turn) => turn,
         Raced::Cancelled => return Ok(cancelled(flight, Used::default())),
     };
@@ -132,7 +132,7 @@ async fn attempt_it(
     let roles: Vec<String> = plan.outputs().iter().map(|output| output.role().to_string()).collect();
     let limits = limits::of_attempt(plan, guest);
     let (component, call) = (&guest.component, &guest.record);
-    let execution = Execution { component, call, roles: &roles, limits: &limits, warm };
+    let execution = Execution { component, call, roles: &roles, limits: &limits, warm, pace: turn.pace() };
     let running = effects.sandbox.run(execution, inputs, &mut events);
     let ran = while_writing(record, flight, while_room(&effects.store, running)).await?;
     let mut used = Used { wall_ms: millis(began.elapsed()), log: events.log, ..Used::default() };

@@ -5,6 +5,6 @@ pub mod client;
 pub mod profile;
 
 pub use client::{
-    Compiled, Execution, GuestError, InputFile, LoadError, RunEvents, RunOutcome, Sandbox, Warm,
+    Compiled, Execution, GuestError, InputFile, LoadError, Pace, RunEvents, RunOutcome, Sandbox, Warm,
 };
 pub use helix_runner::{close_descriptors, protocol};

@@ -13,7 +13,7 @@ async fn an_honest_guest_is_described_planned_and_run() -> Result<()> {
     assert_eq!((manifest.name.as_str(), manifest.tools.len()), ("echo", 1));
     assert_eq!(manifest.tools[0].outputs[0].role, "out");
     let call = raw::Call { tool: "echo".into(), params: "{}".into(), inputs: Vec::new() };
-    let (proposal, warm) = bench.sandbox.plan(&component, &call, None).await?;
+    let (proposal, warm) = bench.sandbox.plan(&component, &call, None, Pace::Usual).await?;
     assert!(warm.is_none(), "nobody asked the runner to stay");
     assert_eq!(
         proposal.outputs,
@@ -177,10 +177,10 @@ async fn a_plan_may_only_log() -> Result<()> {
     let bench = Bench::new()?;
     let call = raw::Call { tool: "attack".into(), params: "{}".into(), inputs: Vec::new() };
     let opens = bench.load(&guests::hostile("opens_input_in_plan")?).await?;
-    let planned = bench.sandbox.plan(&opens, &call, None).await;
+    let planned = bench.sandbox.plan(&opens, &call, None, Pace::Usual).await;
     assert!(matches!(planned, Err(GuestError::Trap { code: "import_during_plan", .. })), "{planned:?}");
     let loops = bench.load(&guests::hostile("loops_in_plan")?).await?;
-    let planned = bench.sandbox.plan(&loops, &call, None).await;
+    let planned = bench.sandbox.plan(&loops, &call, None, Pace::Usual).await;
     assert!(
         matches!(planned, Err(GuestError::Limit { limit: Limit::Fuel | Limit::Wall, .. })),
         "{planned:?}"
@@ -233,7 +233,14 @@ async fn many_inputs_reach_the_guest() -> Result<()> {
     let mut outputs = Outputs::default();
     let roles = ["out".to_owned()];
     let limits = guest_limits();
-    let execution = Execution { component: &copies, call: &call, roles: &roles, limits: &limits, warm: None };
+    let execution = Execution {
+        component: &copies,
+        call: &call,
+        roles: &roles,
+        limits: &limits,
+        warm: None,
+        pace: Pace::Usual,
+    };
     bench.sandbox.run(execution, inputs, &mut outputs).await?;
     assert_eq!(outputs.bytes("main")?, b"0");
     Ok(())
@@ -264,8 +271,14 @@ async fn readers_that_were_given_back_make_way() -> Result<()> {
         let mut outputs = Outputs::default();
         let roles = ["out".to_owned()];
         let limits = GuestLimits { decoded_bytes: 1024 * MIB, ..guest_limits() };
-        let execution =
-            Execution { component: &reopens, call: &call, roles: &roles, limits: &limits, warm: None };
+        let execution = Execution {
+            component: &reopens,
+            call: &call,
+            roles: &roles,
+            limits: &limits,
+            warm: None,
+            pace: Pace::Usual,
+        };
         let ran = bench.sandbox.run(execution, inputs, &mut outputs).await;
         match (ran, fails) {
             (Ok(ran), false) => assert_eq!(ran.opened.len(), 100),

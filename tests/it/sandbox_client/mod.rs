@@ -14,7 +14,7 @@ use helix_ids::ArtifactType;
 use helixmcp::contract::raw;
 use helixmcp::sandbox::client::{GuestError, InputFile, LoadError, RunEvents, RunOutcome, SandboxSettings};
 use helixmcp::sandbox::protocol::{CompileLimits, GuestLimits, Limit, Verdict};
-use helixmcp::sandbox::{Compiled, Execution, Sandbox};
+use helixmcp::sandbox::{Compiled, Execution, Pace, Sandbox};
 
 mod components;
 mod files;
@@ -85,7 +85,8 @@ impl Bench {
             inputs: inputs.iter().map(linked).collect(),
         };
         let limits = &task.limits;
-        let execution = Execution { component, call: &call, roles: &roles, limits, warm: None };
+        let execution =
+            Execution { component, call: &call, roles: &roles, limits, warm: None, pace: Pace::Usual };
         let ran = self.sandbox.run(execution, inputs, &mut outputs).await;
         Ok((ran, outputs))
     }

@@ -17,6 +17,7 @@ struct Planned {
     call: raw::Call,
     limits: GuestLimits,
     warm: Warm,
+    pace: Pace,
     /// The process.
     runner: u32,
 }
@@ -26,7 +27,7 @@ impl Planned {
         let bench = Bench::new()?;
         let component = bench.load(&guests::honest("echo")?).await?;
         let call = call(r#"{"text":"planned"}"#);
-        let (_proposal, warm) = bench.sandbox.plan(&component, &call, Some(&limits)).await?;
+        let (_proposal, warm) = bench.sandbox.plan(&component, &call, Some(&limits), Pace::Usual).await?;
         let warm = warm.context("the runner does not stay")?;
         let mut runners = Vec::new();
         // The one that compiled may take a moment to be gone.
@@ -35,15 +36,15 @@ impl Planned {
             runners.retain(|pid| has_guest(*pid));
             Ok(runners.len() == 1)
         })?;
-        Ok(Self { bench, component, call, limits, warm, runner: runners[0] })
+        Ok(Self { bench, component, call, limits, warm, pace: Pace::Usual, runner: runners[0] })
     }
 
     /// Runs it, and does `meanwhile` once the runner has been asked to.
     async fn run(self, call: &raw::Call, meanwhile: impl FnOnce() -> Result<()>) -> Result<(Ran, Outputs)> {
-        let Self { bench, component, limits, warm, .. } = self;
+        let Self { bench, component, limits, warm, pace, .. } = self;
         let (roles, mut outputs) = (["out".to_owned()], Outputs::default());
         let execution =
-            Execution { component: &component, call, roles: &roles, limits: &limits, warm: Some(warm) };
+            Execution { component: &component, call, roles: &roles, limits: &limits, warm: Some(warm), pace };
         let ran = {
             let mut running = std::pin::pin!(bench.sandbox.run(execution, Vec::new(), &mut outputs));
             tokio::select! {
@@ -161,8 +162,14 @@ async fn i9_a_runner_that_planned_has_the_limits_of_each() -> Result<()> {
     let Planned { bench, component, warm, .. } = planned;
     let mut watch = Watch { runner, seen: Vec::new() };
     let roles = ["out".to_owned()];
-    let execution =
-        Execution { component: &component, call: &call, roles: &roles, limits: &limits, warm: Some(warm) };
+    let execution = Execution {
+        component: &component,
+        call: &call,
+        roles: &roles,
+        limits: &limits,
+        warm: Some(warm),
+        pace: Pace::Usual,
+    };
     bench.sandbox.run(execution, Vec::new(), &mut watch).await?;
     assert_eq!(watch.seen, [((limits.output_bytes, limits.output_bytes), (most, most))]);
     Ok(())
@@ -185,4 +192,33 @@ impl RunEvents for Watch {
     fn log(&mut self, _level: &str, _text: &str) {}
 
     fn progress(&mut self, _done: u64, _total: Option<u64>, _text: &str) {}
+}
+
+/// How nice each thread of a process is.
+fn niceness(pid: u32) -> Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // One may end meanwhile.
+        let Ok(stat) = std::fs::read_to_string(thread?.path().join("stat")) else { continue };
+        // After the command's name in brackets the state, and the sixteenth from there.
+        let fields = stat.rsplit_once(") ").context("no name")?.1;
+        found.push(fields.split(' ').nth(16).context("too short")?.parse()?);
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn a_runner_that_yields_is_nicer_than_its_host() -> Result<()> {
+    let own = niceness(std::process::id())?.into_iter().max().context("no thread of our own")?;
+    let planned = Planned { pace: Pace::Yields, ..Planned::new(guest_limits()).await? };
+    let (runner, call) = (planned.runner, planned.call.clone());
+    assert!(niceness(runner)?.iter().all(|nice| *nice == own), "before: {:?}", niceness(runner)?);
+    let look = || {
+        let nice = niceness(runner)?;
+        let yields = !nice.is_empty() && nice.iter().all(|nice| *nice == (own + 10).min(19));
+        anyhow::ensure!(yields, "{nice:?}, of a host with {own}");
+        Ok(())
+    };
+    planned.run(&call, look).await?.0?;
+    Ok(())
 }

@@ -24,7 +24,7 @@ use crate::policy::{Grant, GuestLimits, Serve};
 use crate::run::limits;
 use crate::sandbox::client::{InputFile, RunEvents, RunOutcome};
 use crate::sandbox::protocol::{Usage, Verdict};
-use crate::sandbox::{Compiled, Execution, GuestError};
+use crate::sandbox::{Compiled, Execution, GuestError, Pace};
 
 /// How much of an output its sniffer sees, as at a host's gate.
 const SNIFF_BYTES: u64 = 64 * 1024;
@@ -171,7 +171,7 @@ impl Bed<'_> {
             inputs.push(cases::bytes(&self.case.folder, input.file.as_deref(), input.text.as_deref())?);
         }
         let call = self.call(tool, &inputs)?;
-        let proposal = match self.shelf.sandbox.plan(self.compiled, &call, None).await {
+        let proposal = match self.shelf.sandbox.plan(self.compiled, &call, None, Pace::Usual).await {
             Ok((proposal, _warm)) => proposal,
             Err(error) => return refused(error),
         };
@@ -198,7 +198,8 @@ impl Bed<'_> {
         let caps = limits::for_sandbox(plan.limits().for_input(input_bytes));
         let mut events = Events::default();
         let component = self.compiled;
-        let execution = Execution { component, call, roles: &roles, limits: &caps, warm: None };
+        let execution =
+            Execution { component, call, roles: &roles, limits: &caps, warm: None, pace: Pace::Usual };
         let ran = self.shelf.sandbox.run(execution, files, &mut events).await;
         let outcome = match ran {
             Ok(outcome) => outcome,

@@ -114,6 +114,16 @@ pub struct Execution<'a> {
     pub limits: &'a GuestLimits,
     /// The runner that planned the call, if it stayed.
     pub warm: Option<Warm>,
+    pub pace: Pace,
+}
+
+/// How a guest competes for processors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    #[default]
+    Usual,
+    /// Others come first, as long as they want something.
+    Yields,
 }
 
 pub use self::answer::{GuestError, LoadError, RunOutcome};
@@ -196,7 +206,7 @@ impl Sandbox {
     ) -> Result<Done, LoadError> {
         // Processor time is what is limited; waiting for a busy machine is not the component's fault.
         let wall = limits.cpu.saturating_mul(4) + COMPILE_WALL;
-        match self.exchange(request, files, wall, &mut Nothing).await {
+        match self.exchange(request, files, wall, Pace::Usual, &mut Nothing).await {
             Ok((done, _session)) => Ok(done),
             Err(Lost::Wall) => Err(LoadError::limit(limits, "it took too long")),
             // Out of memory or of processor time, or a crash of the compiler: in each case this
@@ -215,7 +225,8 @@ impl Sandbox {
     pub async fn describe(&self, component: &Compiled) -> Result<raw::Manifest, GuestError> {
         let request = Request::Describe { limits: METADATA_LIMITS };
         let code = self.code(component).await?;
-        let done = self.guest(&request, &[code.as_fd()], METADATA_LIMITS.wall, &mut Nothing).await?;
+        let done =
+            self.guest(&request, &[code.as_fd()], METADATA_LIMITS.wall, Pace::Usual, &mut Nothing).await?;
         match done {
             Done::Described(manifest) => Ok(manifest),
             other => Err(GuestError::from(other)),
@@ -233,13 +244,14 @@ impl Sandbox {
         component: &Compiled,
         call: &raw::Call,
         then: Option<&GuestLimits>,
+        pace: Pace,
     ) -> Result<(raw::Proposal, Option<Warm>), GuestError> {
         // Another stack takes another engine, and so another runner.
         let then = then.filter(|then| then.stack_bytes == METADATA_LIMITS.stack_bytes).cloned();
         let request = Request::Plan { limits: METADATA_LIMITS, call: call.clone(), then: then.clone() };
         let code = self.code(component).await?;
         let (began, wall) = (Instant::now(), METADATA_LIMITS.wall);
-        let answered = self.exchange(&request, &[code.as_fd()], wall, &mut Nothing).await;
+        let answered = self.exchange(&request, &[code.as_fd()], wall, pace, &mut Nothing).await;
         match answered.map_err(|lost| GuestError::lost(lost, wall, began))? {
             (Done::Planned(proposal), session) => {
                 let (component, call) = (component.digest, call.clone());
@@ -268,7 +280,7 @@ impl Sandbox {
         let went = match warm {
             Some(warm) => {
                 let go = Go { roles: execution.roles.to_vec(), inputs: slots.clone() };
-                Box::pin(self.go(warm, go, &files, events)).await?
+                Box::pin(self.go(warm, go, execution.pace, &files, events)).await?
             }
             None => None,
         };
@@ -290,12 +302,12 @@ impl Sandbox {
         files: &[BorrowedFd<'_>],
         events: &mut dyn RunEvents,
     ) -> Result<Done, GuestError> {
-        let Execution { component, call, roles, limits, .. } = execution;
+        let Execution { component, call, roles, limits, warm: _, pace } = execution;
         let request =
             Request::Run { limits: (*limits).clone(), call: (*call).clone(), roles: roles.to_vec(), inputs };
         let code = self.code(component).await?;
         let files: Vec<_> = std::iter::once(code.as_fd()).chain(files.iter().copied()).collect();
-        self.guest(&request, &files, limits.wall, events).await
+        self.guest(&request, &files, limits.wall, *pace, events).await
     }
 
     /// Runs what a runner has planned. `None` if it was gone before it heard of that, or policy has
@@ -304,6 +316,7 @@ impl Sandbox {
         &self,
         warm: Warm,
         go: Go,
+        pace: Pace,
         files: &[BorrowedFd<'_>],
         events: &mut dyn RunEvents,
     ) -> Result<Option<Done>, GuestError> {
@@ -311,6 +324,7 @@ impl Sandbox {
         let Some(mut session) = session.if_alive().filter(|session| self.pool.is_admitted(session)) else {
             return Ok(None);
         };
+        session.keep_pace(pace);
         let began = Instant::now();
         let talk = async {
             session.send(&go, files).await?;
@@ -339,7 +353,8 @@ impl Sandbox {
     /// [`GuestError::Fault`] or [`GuestError::Limit`].
     pub async fn check(&self, file: File, artifact_type: ArtifactType) -> Result<Verdict, GuestError> {
         let wall = wall_for(&file)?;
-        match self.guest(&Request::Check { artifact_type }, &[file.as_fd()], wall, &mut Nothing).await? {
+        let request = Request::Check { artifact_type };
+        match self.guest(&request, &[file.as_fd()], wall, Pace::Usual, &mut Nothing).await? {
             Done::Checked(verdict) => Ok(verdict),
             other => Err(GuestError::from(other)),
         }
@@ -352,7 +367,7 @@ impl Sandbox {
     /// [`GuestError::Fault`] or [`GuestError::Limit`].
     pub async fn head(&self, file: File, max_bytes: u64) -> Result<Vec<u8>, GuestError> {
         let request = Request::Head { max_bytes: max_bytes.min(HEAD_BYTES_MAX) };
-        match self.guest(&request, &[file.as_fd()], CHECK_WALL, &mut Nothing).await? {
+        match self.guest(&request, &[file.as_fd()], CHECK_WALL, Pace::Usual, &mut Nothing).await? {
             Done::Head(text) => {
                 let bytes = base64::engine::general_purpose::STANDARD.decode(text);
                 bytes.map_err(|error| GuestError::Fault {
@@ -368,10 +383,11 @@ impl Sandbox {
         request: &Request,
         files: &[BorrowedFd<'_>],
         wall: Duration,
+        pace: Pace,
         events: &mut dyn RunEvents,
     ) -> Result<Done, GuestError> {
         let began = Instant::now();
-        let done = match self.exchange(request, files, wall, events).await {
+        let done = match self.exchange(request, files, wall, pace, events).await {
             Ok((done, session)) => ended(done, session).await,
             Err(lost) => Err(lost),
         };
@@ -385,9 +401,11 @@ impl Sandbox {
         request: &Request,
         files: &[BorrowedFd<'_>],
         wall: Duration,
+        pace: Pace,
         events: &mut dyn RunEvents,
     ) -> Result<(Done, Session), Lost> {
         let mut session = self.pool.take(Room::of(request)).await?;
+        session.keep_pace(pace);
         let talk = talk(&mut session, request, files, events);
         let done = tokio::time::timeout(wall, talk).await.map_err(|_elapsed| Lost::Wall)??;
         Ok((done, session))

@@ -8,12 +8,14 @@ use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::process::Pid;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::Pace;
 use super::cgroup::{Cgroup, Room};
 use super::pool::{Ended, Reaper};
 use crate::sandbox::protocol::{DESCRIPTORS_A_MESSAGE, Event, FRAME_BYTES_MAX, Standing, Wall, Walls};
@@ -23,6 +25,10 @@ const EXIT_WALL: Duration = Duration::from_secs(2);
 
 /// How long a killed runner may take to be no more: the kernel takes back its memory first.
 const GONE_WALL: Duration = Duration::from_secs(30);
+
+/// How much nicer than the host a runner is that lets others come first: for processor time of one of
+/// them it has a tenth.
+const YIELDS_BY: i32 = 10;
 
 /// By what the wall of system calls ends a runner.
 const SIGSYS: i32 = 31;
@@ -152,6 +158,18 @@ impl Session {
     /// This session, unless its runner died while it waited for work.
     pub fn if_alive(mut self) -> Option<Self> {
         self.process.ended().is_none().then_some(self)
+    }
+
+    /// Lets it compete for processors like this from now on. It may have had to yield already, and does
+    /// so to its end then: a priority that was given up is had back by nobody without privileges.
+    pub fn keep_pace(&self, pace: Pace) {
+        let child = self.process.child.as_ref().filter(|_child| pace == Pace::Yields);
+        if let Some(pid) = child.and_then(|child| Pid::from_raw(child.id().cast_signed())) {
+            let own = rustix::process::getpriority_process(None).unwrap_or(0);
+            // Each leads a group of its own: of a process alone it would be the first thread's. A host
+            // that may not has runners that compete as others do.
+            rustix::process::setpriority_pgrp(Some(pid), own + YIELDS_BY).ok();
+        }
     }
 
     pub fn hold(&mut self, permit: OwnedSemaphorePermit, border: u64, ended: Ended) {
