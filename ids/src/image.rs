@@ -75,9 +75,80 @@ impl fmt::Display for PinnedImage {
 
 crate::name::serde_as_text!(PinnedImage);
 
+/// As whom a container runs: never as root, not even as root of its own group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ContainerUser {
+    /// The host's own uid and gid, whatever they are on this machine.
+    Host,
+    Ids {
+        uid: u32,
+        gid: u32,
+    },
+}
+
+/// Why a text is no user of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected \"uid:gid\" in plain digits, neither of them 0, or \"host\"")]
+pub struct ParseUserError;
+
+impl FromStr for ContainerUser {
+    type Err = ParseUserError;
+
+    fn from_str(text: &str) -> Result<Self, ParseUserError> {
+        if text == "host" {
+            return Ok(Self::Host);
+        }
+        // One text for each user: no sign, no zero before, and not the largest, which means "as it was".
+        let id = |part: &str| {
+            let id = part.parse::<u32>().ok().filter(|id| (1..u32::MAX).contains(id))?;
+            (id.to_string() == part).then_some(id)
+        };
+        let (uid, gid) = text.split_once(':').ok_or(ParseUserError)?;
+        match (id(uid), id(gid)) {
+            (Some(uid), Some(gid)) => Ok(Self::Ids { uid, gid }),
+            _ => Err(ParseUserError),
+        }
+    }
+}
+
+impl fmt::Display for ContainerUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("host"),
+            Self::Ids { uid, gid } => write!(f, "{uid}:{gid}"),
+        }
+    }
+}
+
+crate::name::serde_as_text!(ContainerUser);
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_container_runs_as_root() {
+        for good in ["host", "65534:65534", "1:1", "4294967294:1000"] {
+            assert_eq!(good.parse::<ContainerUser>().map(|user| user.to_string()), Ok(good.to_owned()));
+        }
+        for bad in [
+            "",
+            "0:0",
+            "0:1",
+            "1:0",
+            "root",
+            "1",
+            "1:",
+            ":1",
+            "+1:1",
+            "01:1",
+            "-1:1",
+            "1:1:1",
+            "4294967295:1",
+        ] {
+            assert_eq!(bad.parse::<ContainerUser>(), Err(ParseUserError), "{bad}");
+        }
+    }
 
     #[test]
     fn an_image_without_a_digest_is_not_expressible() {

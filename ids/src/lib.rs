@@ -19,8 +19,8 @@ pub use canonical::{CanonicalJson, StrictError};
 pub use digest::{Digest, DigestWriter, ParseDigestError};
 pub use id::{ArtifactId, DenialId, ProjectId, RunId};
 pub use identity::{PolicyHash, RunIdentity};
-pub use image::PinnedImage;
+pub use image::{ContainerUser, PinnedImage};
 pub use name::{
-    ContractVersion, ImageName, Label, NameError, OutputKey, ProjectName, Role, RootName, SampleName,
-    ToolName, ToolpackName,
+    ContractVersion, EnvName, ImageName, Label, NameError, OutputKey, ProjectName, RelName, Role, RootName,
+    SampleName, StepName, ToolName, ToolpackName,
 };

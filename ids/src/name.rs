@@ -87,6 +87,10 @@ fn lower_digit(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
 }
 
+fn upper(byte: u8) -> bool {
+    byte.is_ascii_uppercase()
+}
+
 fn alphanumeric(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
 }
@@ -94,6 +98,9 @@ fn alphanumeric(byte: u8) -> bool {
 fn file_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
 }
+
+/// What every step's environment holds already, whatever its tool declares.
+const ENVIRONMENT_OF_HOST: [&str; 5] = ["HOME", "PATH", "LC_ALL", "TZ", "SOURCE_DATE_EPOCH"];
 
 name!(
     /// A tool, as clients call it: `[a-z][a-z0-9_]{0,39}`.
@@ -143,6 +150,38 @@ name!(
     "image name",
     "[a-z][a-z0-9-]{0,39}",
     |text| shaped(text, 40, lower, |b| lower_digit(b) || b == b'-')
+);
+name!(
+    /// A container step, as its toolpack names it: `[a-z][a-z0-9_-]{0,39}`.
+    StepName,
+    "step name",
+    "[a-z][a-z0-9_-]{0,39}",
+    |text| shaped(text, 40, lower, |b| lower_digit(b) || b == b'_' || b == b'-')
+);
+name!(
+    /// An environment variable that a step may be given: `[A-Z_][A-Z0-9_]{0,63}`, and none that the
+    /// host sets itself or that changes which code a program loads.
+    EnvName,
+    "environment name",
+    "[A-Z_][A-Z0-9_]{0,63}, not HOME, PATH, LC_ALL, TZ, SOURCE_DATE_EPOCH or LD_…",
+    |text| {
+        shaped(text, 64, |b| upper(b) || b == b'_', |b| upper(b) || b.is_ascii_digit() || b == b'_')
+            && !ENVIRONMENT_OF_HOST.contains(&text)
+            && !text.starts_with("LD_")
+    }
+);
+name!(
+    /// A place inside a step's folder: 1 to 4 parts of `[A-Za-z0-9_][A-Za-z0-9._+-]{0,127}`, joined by
+    /// `/`. No part begins with a dot or a dash, so none climbs out, hides or reads as an option.
+    RelName,
+    "relative name",
+    "1 to 4 parts of [A-Za-z0-9_][A-Za-z0-9._+-]{0,127} joined by `/`, at most 255 bytes",
+    |text| {
+        let part = |part: &str| {
+            shaped(part, 128, |b| alphanumeric(b) || b == b'_', |b| file_byte(b) || b == b'+')
+        };
+        text.len() <= 255 && text.split('/').count() <= 4 && text.split('/').all(part)
+    }
 );
 name!(
     /// Names a member of an output role, and orders it: `[A-Za-z0-9._-]{1,64}`, not `.` or `..`.
@@ -203,6 +242,22 @@ mod tests {
         check::<ToolpackName>(&["reads-qc"], &["reads_qc", "-a", &long]);
         check::<ContractVersion>(&["v1", "v12"], &["v", "1", "v1a", "V1"]);
         check::<OutputKey>(&["a.json", "R1_x-2"], &["", ".", "..", "a/b", "a b", "é"]);
+        check::<StepName>(&["trim", "sort-2_x"], &["", "Trim", "2x", "-a", "a/b", "a b", &long]);
+        check::<EnvName>(
+            &["OMP_NUM_THREADS", "_X", "A1", "PATHS", "LD"],
+            &["", "a", "1A", "A-B", "A=B", "HOME", "PATH", "TZ", "LC_ALL", "LD_PRELOAD", "LD_", "A\0"],
+        );
+        let deep = "a/b/c/d/e";
+        let long_part = "a".repeat(129);
+        let long_name = format!("{0}/{0}", "a".repeat(128));
+        check::<RelName>(
+            &["a", "reads_1.fastq.gz", "S37/qc/x.html", "a/b/c/d", "_x", "a+b-c..d"],
+            &[
+                "", ".", "..", "a/..", "../a", "/a", "a/", "a//b", ".a", "a/.b", "-a", "a/-b", "a b", "é",
+                "a\n",
+            ],
+        );
+        check::<RelName>(&[], &[deep, &long_part, &long_name]);
         check::<SampleName>(&["S1", "s.1_x-2"], &["", ".s", "a/b", "a b"]);
         let too_long = "x".repeat(257);
         check::<Label>(
