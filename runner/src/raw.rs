@@ -156,3 +156,51 @@ pub enum ToolError {
     InvalidInput { role: String, index: u32, reason: String },
     Failed { reason: String },
 }
+
+/// An environment variable of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variable {
+    pub name: String,
+    pub value: String,
+}
+
+/// What a step reads: a linked input, or what an earlier step made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Input { role: String, index: u32 },
+    File { step: u32, capture: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    pub source: Source,
+    pub name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capture {
+    pub name: String,
+    pub artifact_type: String,
+}
+
+/// A container step that a guest asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    pub name: String,
+    pub argv: Vec<String>,
+    pub environment: Vec<Variable>,
+    pub mounts: Vec<Mount>,
+    pub captures: Vec<Capture>,
+    pub cpus: u32,
+    pub memory_bytes: u64,
+    pub seconds: u64,
+}
+
+/// How a step ended, as far as a guest may know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepEnd {
+    Exited { code: i32, stdout_tail: String, stderr_tail: String },
+    Skipped,
+}
