@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use helix_ids::{Digest, ImageName, PinnedImage, Role, RunId, RunIdentity};
+use helix_ids::{Digest, Role, RunId, RunIdentity};
 use serde_json::{Value, json};
 
 use super::link::LinkedInput;
@@ -10,7 +10,7 @@ use super::{CallError, Context, Host, LinkedCall};
 use crate::catalog::Toolpack;
 use crate::contract::{Tool, raw};
 use crate::ledger::{NewRun, RunInput};
-use crate::policy::{Denial, Grant, Policy, Project, Question};
+use crate::policy::{Denial, Grant, GrantedImage, Policy, Project, Question};
 use crate::run::{Guest, JobInput};
 use crate::sandbox::profile::engine_profile;
 
@@ -53,7 +53,7 @@ pub async fn identify(
             return Err(host.deny(context, Some(&linked.project), tool, denial).await);
         }
     };
-    let envelope = envelope(&linked);
+    let envelope = envelope(&linked, &grant);
     let canonical = helix_ids::CanonicalJson::of(&envelope).map_err(CallError::fault)?;
     let identity =
         RunIdentity::new(offered.tool.name.clone(), offered.tool.contract.clone(), &grant.slice, &canonical);
@@ -64,19 +64,19 @@ pub async fn identify(
 /// What policy says of a linked call.
 fn decided(policy: &Policy, linked: &LinkedCall) -> Result<Grant, Denial> {
     let offered = &linked.offered;
-    let images: Vec<(ImageName, PinnedImage, String)> = Vec::new();
     let question = Question {
         project: &linked.project,
         component: offered.toolpack.digest,
         toolpack: &offered.toolpack.manifest.name,
         tool: &offered.tool.name,
-        images: &images,
+        images: &offered.tool.images,
     };
     policy.decide(&question).verdict
 }
 
 /// Every field that a guest or a container can observe, and nothing else.
-fn envelope(linked: &LinkedCall) -> Value {
+fn envelope(linked: &LinkedCall, grant: &Grant) -> Value {
+    let (backend, images) = envelope_containers(grant);
     json!({
         "envelope": 1,
         "project": linked.project.id,
@@ -84,9 +84,16 @@ fn envelope(linked: &LinkedCall) -> Value {
         "engine": engine_profile(),
         "params": linked.params.to_value(),
         "inputs": linked.inputs.iter().map(envelope_input).collect::<Vec<_>>(),
-        "backend": null,
-        "images": [],
+        "backend": backend,
+        "images": images,
     })
+}
+
+/// The kind of backend, null without images; and the images that the tool declares, in its order.
+fn envelope_containers(grant: &Grant) -> (Value, Value) {
+    let image = |image: &GrantedImage| json!({ "name": image.name, "digest": image.image.digest(), "platform": image.platform });
+    let backend = grant.backend.as_ref().map(|backend| backend.kind().as_str());
+    (json!(backend), grant.images.iter().map(image).collect())
 }
 
 fn envelope_input(input: &LinkedInput) -> Value {
@@ -127,8 +134,13 @@ impl IdentifiedCall {
     /// [`Overtaken`].
     pub fn ask_again(&self, policy: &Policy) -> Result<(), Overtaken> {
         let now = decided(policy, &self.linked).map_err(Overtaken::Denied)?;
-        let is_same =
-            |then: &Grant| (&then.slice, &then.limits, then.serve) == (&now.slice, &now.limits, now.serve);
+        let is_same = |then: &Grant| {
+            (&then.slice, &then.limits, then.serve) == (&now.slice, &now.limits, now.serve)
+                // Where no step can start, what holds for steps is of no account.
+                && (then.images.is_empty()
+                    || (&then.step_limits, &then.run_limits, &then.images, &then.backend)
+                        == (&now.step_limits, &now.run_limits, &now.images, &now.backend))
+        };
         if is_same(&self.grant) { Ok(()) } else { Err(Overtaken::Changed) }
     }
 
@@ -205,5 +217,27 @@ impl IdentifiedCall {
             record: self.record.clone(),
             inputs: inputs.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fixtures;
+
+    /// What stands in an envelope never changes: the ids of all runs follow from it.
+    #[test]
+    fn i6_the_envelope_holds_kind_of_backend_and_each_image() {
+        let (backend, images) = envelope_containers(&fixtures::grant());
+        assert_eq!((backend, images), (json!(null), json!([])));
+
+        let grant = fixtures::grant_of(fixtures::images(&["bwa", "samtools"]));
+        let (backend, images) = envelope_containers(&grant);
+        let digest = format!("sha256:{}", "5".repeat(64));
+        let golden = json!([
+            { "name": "bwa", "digest": digest, "platform": "linux/amd64" },
+            { "name": "samtools", "digest": digest, "platform": "linux/amd64" },
+        ]);
+        assert_eq!((backend, images), (json!("docker"), golden));
     }
 }

@@ -9,7 +9,7 @@ use helix_ids::{ArtifactType, Label, Role};
 use super::schema::{ToolSchemas, is_param_name, is_reserved};
 use super::schema_rules;
 use super::text::{hidden, shown, tag};
-use super::{Count, DeclaredImage, DeclaredInput, DeclaredOutput, Manifest, Tool, raw};
+use super::{Count, DeclaredImage, DeclaredInput, DeclaredOutput, Manifest, PLATFORM, Tool, raw};
 
 pub const TOOLS_MAX: usize = 32;
 pub const ROLES_MAX: usize = 32;
@@ -121,10 +121,6 @@ fn parse_tool(raw: raw::Tool, schema: ReadSchema) -> Result<Tool, ManifestError>
         return Err(ManifestError::new("manifest_text", format!("description of {what} is empty")));
     }
     let images = parse_images(&raw.images, &what)?;
-    if !images.is_empty() {
-        let message = format!("{what} declares images, and this version runs no container steps");
-        return Err(ManifestError::new("images_not_supported", message));
-    }
     let params = schema(&format!("params schema of {what}"), &raw.params_schema)?;
     let result = schema(&format!("result schema of {what}"), &raw.result_schema)?;
     let inputs = parse_inputs(raw.inputs, &what)?;
@@ -275,13 +271,9 @@ fn parse_images(raw: &[raw::Image], what: &str) -> Result<Vec<DeclaredImage>, Ma
             .reference
             .parse()
             .map_err(|error| ManifestError::new("image_not_pinned", format!("{what}: {error}")))?;
-        let platform_ok = image.platform.len() <= 64
-            && image.platform.split('/').count() >= 2
-            && image.platform.split('/').all(|part| {
-                !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-            });
-        if !platform_ok {
-            return Err(invalid("expected a platform such as `linux/amd64`".to_owned()));
+        if image.platform != PLATFORM {
+            let platform = shown(&image.platform, 100);
+            return Err(invalid(format!("the platform `{platform}`: this version runs `{PLATFORM}` only")));
         }
         if images.iter().any(|other| other.name == name) {
             return Err(invalid("is there twice".to_owned()));

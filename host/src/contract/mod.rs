@@ -77,7 +77,11 @@ pub struct DeclaredOutput {
     pub check: CheckLevel,
 }
 
-#[derive(Clone, Debug)]
+/// The one platform whose images are run.
+pub const PLATFORM: &str = "linux/amd64";
+
+/// A container image that a tool may start, pinned by its author.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclaredImage {
     pub name: ImageName,
     pub reference: PinnedImage,
@@ -85,6 +89,12 @@ pub struct DeclaredImage {
 }
 
 impl Tool {
+    /// The declared image of this name.
+    #[must_use]
+    pub fn image(&self, name: &str) -> Option<&DeclaredImage> {
+        self.images.iter().find(|image| image.name.as_str() == name)
+    }
+
     /// The declared input of this role.
     #[must_use]
     pub fn input(&self, role: &str) -> Option<&DeclaredInput> {

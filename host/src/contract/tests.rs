@@ -71,9 +71,16 @@ fn every_rule_of_the_contract_is_kept() {
         ("count_invalid", |m| m.tools[0].inputs[0].count = Count { min: 2, max: 1 }),
         ("count_invalid", |m| m.tools[0].inputs[0].count = Count { min: 0, max: 0 }),
         ("count_invalid", |m| m.tools[0].outputs[0].count = Count { min: 0, max: 1_000_000 }),
-        ("images_not_supported", |m| m.tools[0].images = vec![image(&digest())]),
         ("image_not_pinned", |m| m.tools[0].images = vec![image("latest")]),
+        ("image_not_pinned", |m| m.tools[0].images = vec![image("sha256:abc")]),
         ("image_invalid", |m| m.tools[0].images = vec![image(&digest()), image(&digest())]),
+        ("image_invalid", |m| m.tools[0].images = vec![image(&digest()); manifest::IMAGES_MAX + 1]),
+        ("image_invalid", |m| {
+            m.tools[0].images = vec![raw::Image { name: "Fast\u{202e}qc".to_owned(), ..image(&digest()) }];
+        }),
+        ("image_invalid", |m| {
+            m.tools[0].images = vec![raw::Image { platform: "linux/arm64".to_owned(), ..image(&digest()) }];
+        }),
     ];
     for (index, (expected, edit)) in cases.iter().enumerate() {
         assert_eq!(refused(*edit), *expected, "case {index}");

@@ -3,6 +3,8 @@
 //! Every decision that either file can tell from another is asked of both: each project, each
 //! listed digest, each listed tool and one that no list names.
 
+mod containers;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -10,7 +12,8 @@ use helix_ids::{Digest, ProjectName, ToolName, ToolpackName};
 
 use crate::contract::Wall;
 
-use super::limits::{CALLER_KEYS, COMPILE_KEYS, GUEST_KEYS, HOST_KEYS, Key};
+use self::containers::{docker, images, killed};
+use super::limits::{CALLER_KEYS, COMPILE_KEYS, GUEST_KEYS, HOST_KEYS, Key, RUN_KEYS, STEP_KEYS};
 use super::{ComponentRule, Grant, Names, Policy, Project, Question, Serve};
 
 /// One decision that came out differently.
@@ -33,12 +36,17 @@ pub fn diff(old: &Policy, new: &Policy) -> Vec<Change> {
         let found = old.projects.iter().chain(&new.projects).find(|project| project.name == *name);
         if let Some(project) = found {
             components(old, new, project, &mut changes);
+            images(old, new, project, &mut changes);
             import_roots(old, new, project, &mut changes);
             export_roots(old, new, project, &mut changes);
         }
     }
     offers(old, new, &mut changes);
     limits("limits.compile", COMPILE_KEYS, &old.compile, &new.compile, &mut changes);
+    docker(old, new, &mut changes);
+    killed(old, new, &mut changes);
+    limits("limits.step", STEP_KEYS, &old.step.limits, &new.step.limits, &mut changes);
+    limits("limits.run", RUN_KEYS, &old.run.limits, &new.run.limits, &mut changes);
     limits("limits.caller", CALLER_KEYS, &old.caller, &new.caller, &mut changes);
     limits("limits.host", HOST_KEYS, &old.host, &new.host, &mut changes);
     for wall in Wall::ALL {

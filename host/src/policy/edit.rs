@@ -1,11 +1,13 @@
 //! Changes to a policy file that keep its comments.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use helix_ids::{Digest, ProjectName, ToolName, ToolpackName};
+use helix_ids::{Digest, ImageName, ProjectName, ToolName, ToolpackName};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::{Names, Policy, PolicyError};
+use crate::contract::DeclaredImage;
 
 /// A component to allow.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub struct Allow {
     pub digest: Digest,
     pub name: ToolpackName,
     pub tools: Names<ToolName>,
+    /// Images that its tools may start, each also an `[[image]]` that an operator writes.
+    pub images: BTreeSet<ImageName>,
     /// Projects that list their components and shall list this one too.
     pub projects: Vec<ProjectName>,
 }
@@ -78,6 +82,7 @@ components = "all"
 # name = "reads-qc"
 # serve = true            # or "replay": answers what was asked before, and is not offered
 # tools = "all"           # or a list
+# A toolpack that starts containers also needs [[image]] and [backend.docker]: docs/policy.md.
 
 # A denial beats everything above:
 # [[deny]]
@@ -152,6 +157,22 @@ fn fill(table: &mut Table, entry: &Allow) {
         Names::These(tools) => Value::Array(tools.iter().map(ToolName::as_str).collect::<Array>()),
     };
     replace(table, "tools", tools);
+    let images: Array = entry.images.iter().map(ImageName::as_str).collect();
+    if images.is_empty() {
+        table.remove("images");
+    } else {
+        replace(table, "images", Value::Array(images));
+    }
+}
+
+/// The lines with which an operator allows an image: as nobody, until they say otherwise.
+#[must_use]
+pub fn image_lines(image: &DeclaredImage) -> String {
+    let DeclaredImage { name, reference, platform } = image;
+    format!(
+        "[[image]]\nname = \"{name}\"\nref = \"{reference}\"\nplatform = \"{platform}\"\n\
+         user = \"65534:65534\"\negress = \"none\"\n"
+    )
 }
 
 /// Sets a key and keeps the comment that stands after its old value.

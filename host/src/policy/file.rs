@@ -8,20 +8,20 @@ use std::str::FromStr;
 
 use helix_ids::identity::project_id;
 use helix_ids::name::is_invisible;
-use helix_ids::{Digest, ProjectName, RootName, ToolpackName};
+use helix_ids::{Digest, ImageName, ProjectName, RootName, ToolpackName};
 use toml::Spanned;
 
 use crate::contract::Wall;
 use crate::contract::text::shown;
 
-use super::limits::{CALLER_KEYS, COMPILE_KEYS, GUEST_KEYS, HOST_KEYS, Key};
+use super::limits::{CALLER_KEYS, COMPILE_KEYS, GUEST_KEYS, HOST_KEYS, Key, RUN_KEYS, STEP_KEYS};
 use super::raw::{
     Amount, RawComponent, RawDeny, RawExportRoot, RawFile, RawImportRoot, RawLimits, RawNames, RawProject,
     RawServe, Unbuilt,
 };
 use super::units::Unit;
 use super::{
-    Cap, ComponentRule, DenyRule, ExportRoot, GuestLimits, HostLimits, ImportRoot, Names, Policy,
+    BackendKind, Cap, Ceiling, ComponentRule, DenyRule, ExportRoot, HostLimits, ImportRoot, Names, Policy,
     PolicyError, PolicyProblem, Project, ProjectRule, Serve,
 };
 
@@ -76,7 +76,7 @@ impl Policy {
 pub(super) const WALL_KEYS: &[&str] = &["require", "cgroups"];
 
 /// Turns raw tables into meanings and collects what is wrong with them.
-struct Reader<'t> {
+pub(super) struct Reader<'t> {
     text: &'t str,
     problems: Vec<PolicyProblem>,
 }
@@ -94,18 +94,18 @@ impl<'t> Reader<'t> {
         (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
     }
 
-    fn line<T>(&self, spanned: &Spanned<T>) -> u32 {
+    pub(super) fn line<T>(&self, spanned: &Spanned<T>) -> u32 {
         self.place(spanned.span().start).0
     }
 
     /// A message may repeat what the file says, so it is escaped.
-    fn problem(&mut self, span: Range<usize>, message: impl AsRef<str>) {
+    pub(super) fn problem(&mut self, span: Range<usize>, message: impl AsRef<str>) {
         let (line, column) = self.place(span.start);
         let message = shown(message.as_ref(), 1000);
         self.problems.push(PolicyProblem { line, column, message });
     }
 
-    fn unbuilt(&mut self, key: &str, value: &Unbuilt) {
+    pub(super) fn unbuilt(&mut self, key: &str, value: &Unbuilt) {
         if let Some(value) = value {
             self.problem(value.span(), format!("`{key}` is not built yet in this version"));
         }
@@ -113,14 +113,10 @@ impl<'t> Reader<'t> {
 
     fn file(&mut self, raw: RawFile) -> Option<Policy> {
         for (key, value) in [
-            ("[[image]]", &raw.image),
             ("[[reference]]", &raw.reference),
-            ("[backend]", &raw.backend),
             ("[[principal]]", &raw.principal),
             ("[[issuer]]", &raw.issuer),
             ("[[signer]]", &raw.signer),
-            ("[limits.step]", &raw.limits.step),
-            ("[limits.run]", &raw.limits.run),
             ("store.network_fs", &raw.store.network_fs),
         ] {
             self.unbuilt(key, value);
@@ -134,11 +130,8 @@ impl<'t> Reader<'t> {
         }
         let (walls, mut limits_of_host) = (self.walls(&raw.limits.host), raw.limits.host);
         limits_of_host.retain(|key, _value| !WALL_KEYS.contains(&key.get_ref().as_str()));
-        let host = self.filled(&limits_of_host, HOST_KEYS, &["resident"]);
+        let host = self.filled(&limits_of_host, HOST_KEYS, &["limits.host.resident"]);
         let host = HostLimits { require: walls.0, cgroups: walls.1, ..host };
-        let guest = self.limits(&raw.limits.guest, GUEST_KEYS, &[]);
-        let mut ceiling = GuestLimits::default();
-        guest.iter().for_each(|cap| cap.key.set(&mut ceiling, cap.value));
         let store_root = raw.store.root.as_ref().and_then(|path| self.path(path));
         let (projects, project_rules) = self.projects(raw.project);
         let import_roots = self.import_roots(raw.import_root, &projects);
@@ -148,8 +141,11 @@ impl<'t> Reader<'t> {
             compile: self.filled(&raw.limits.compile, COMPILE_KEYS, &[]),
             caller: self.filled(&raw.limits.caller, CALLER_KEYS, &[]),
             host,
-            ceiling,
-            ceiling_lines: guest.iter().map(|cap| (cap.key.name, cap.line)).collect(),
+            guest: self.ceiling(&raw.limits.guest, GUEST_KEYS, &[]),
+            step: self.ceiling(&raw.limits.step, STEP_KEYS, &["limits.step.retry"]),
+            run: self.ceiling(&raw.limits.run, RUN_KEYS, &[]),
+            images: self.images(raw.image),
+            docker: self.backends(raw.backend),
             components: self.components(raw.component),
             denies: self.denies(raw.deny),
             projects,
@@ -217,11 +213,12 @@ impl<'t> Reader<'t> {
         for entry in raw {
             let line = self.line(&entry);
             let raw = entry.into_inner();
-            self.unbuilt("component.images", &raw.images);
             let digest: Option<Digest> = self.parsed(&raw.digest);
             let name: Option<ToolpackName> = self.parsed(&raw.name);
             let serve = self.serve(&raw.serve);
             let tools = self.names(raw.tools, "tools");
+            let images: BTreeSet<ImageName> =
+                self.each(&raw.images.unwrap_or_default()).into_iter().collect();
             let limits = self.limits(&raw.limits, GUEST_KEYS, &[]);
             let (Some(digest), Some(name), Some(serve), Some(tools)) = (digest, name, serve, tools) else {
                 continue;
@@ -240,7 +237,7 @@ impl<'t> Reader<'t> {
                 );
                 self.problem(raw.serve.span(), message);
             }
-            rules.push(ComponentRule { digest, name, serve, tools, limits, line });
+            rules.push(ComponentRule { digest, name, serve, tools, images, limits, line });
         }
         rules
     }
@@ -262,7 +259,6 @@ impl<'t> Reader<'t> {
             let line = self.line(&entry);
             let raw = entry.into_inner();
             for (key, value) in [
-                ("project.backends", &raw.backends),
                 ("project.disclosure", &raw.disclosure),
                 ("project.reuse_steps", &raw.reuse_steps),
                 ("project.retention", &raw.retention),
@@ -272,12 +268,13 @@ impl<'t> Reader<'t> {
             let name: Option<ProjectName> = self.parsed(&raw.name);
             let components = self.names(raw.components, "components");
             let limits = self.limits(&raw.limits, GUEST_KEYS, &[]);
+            let backends: Option<Vec<BackendKind>> = raw.backends.map(|listed| self.each(&listed));
             let (Some(name), Some(components)) = (name, components) else { continue };
             if projects.iter().any(|other| other.name == name) {
                 self.problem(raw.name.span(), format!("project `{name}` is there twice"));
             }
             projects.push(Project { id: project_id(&name), name });
-            rules.push(ProjectRule { components, limits, line });
+            rules.push(ProjectRule { components, backends, limits, line });
         }
         (projects, rules)
     }
@@ -343,7 +340,6 @@ impl<'t> Reader<'t> {
         for entry in raw {
             let line = self.line(&entry);
             let raw = entry.into_inner();
-            self.unbuilt("deny.kill_running", &raw.kill_running);
             let reason = raw.reason.get_ref();
             if reason.is_empty() || reason.len() > 1024 || reason.chars().any(is_invisible) {
                 self.problem(
@@ -352,7 +348,8 @@ impl<'t> Reader<'t> {
                 );
             }
             if let Some(digest) = self.parsed(&raw.digest) {
-                rules.push(DenyRule { digest, reason: raw.reason.into_inner(), line });
+                let (reason, kill_running) = (raw.reason.into_inner(), raw.kill_running);
+                rules.push(DenyRule { digest, reason, kill_running, line });
             }
         }
         rules
@@ -383,21 +380,29 @@ impl<'t> Reader<'t> {
                 self.problem(span, format!("expected {key} = [\"…\"], or \"all\""));
                 None
             }
-            RawNames::List(list) => {
-                let mut names = BTreeSet::new();
-                for text in &list {
-                    if let Some(name) = self.parsed(text)
-                        && !names.insert(name)
-                    {
-                        self.problem(text.span(), format!("`{}` is there twice", text.get_ref()));
-                    }
-                }
-                Some(Names::These(names))
-            }
+            RawNames::List(list) => Some(Names::These(self.each(&list).into_iter().collect())),
         }
     }
 
-    fn parsed<T: FromStr>(&mut self, text: &Spanned<String>) -> Option<T>
+    /// What each text of a list means, none of them twice, in the order of the file.
+    fn each<T>(&mut self, list: &[Spanned<String>]) -> Vec<T>
+    where
+        T: FromStr + PartialEq,
+        T::Err: fmt::Display,
+    {
+        let mut found = Vec::new();
+        for text in list {
+            match self.parsed(text) {
+                Some(item) if found.contains(&item) => {
+                    self.problem(text.span(), format!("`{}` is there twice", text.get_ref()));
+                }
+                item => found.extend(item),
+            }
+        }
+        found
+    }
+
+    pub(super) fn parsed<T: FromStr>(&mut self, text: &Spanned<String>) -> Option<T>
     where
         T::Err: fmt::Display,
     {
@@ -411,7 +416,7 @@ impl<'t> Reader<'t> {
     }
 
     /// An absolute path without `.` and `..`, and not the root of everything.
-    fn path(&mut self, text: &Spanned<String>) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, text: &Spanned<String>) -> Option<PathBuf> {
         let path = Path::new(text.get_ref());
         let plain = path.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
         let dotted = text.get_ref().split('/').any(|part| part == "." || part == "..");
@@ -458,8 +463,8 @@ impl<'t> Reader<'t> {
                 if let Some(value) = self.amount(amount, key.unit, key.max) {
                     caps.push(Cap { key, value, line: self.line(name) });
                 }
-            } else if unbuilt.contains(&text) {
-                self.problem(name.span(), format!("`limits.host.{text}` is not built yet in this version"));
+            } else if let Some(full) = unbuilt.iter().find(|full| full.rsplit('.').next() == Some(text)) {
+                self.problem(name.span(), format!("`{full}` is not built yet in this version"));
             } else {
                 let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
                 let message = format!("unknown field `{text}`, expected one of `{}`", known.join("`, `"));
@@ -469,16 +474,25 @@ impl<'t> Reader<'t> {
         caps
     }
 
+    /// Limits that hold for all, and where the file states each.
+    fn ceiling<L: Clone + Default>(
+        &mut self,
+        raw: &RawLimits,
+        keys: &'static [Key<L>],
+        unbuilt: &[&str],
+    ) -> Ceiling<L> {
+        let caps = self.limits(raw, keys, unbuilt);
+        let mut limits = L::default();
+        caps.iter().for_each(|cap| cap.key.set(&mut limits, cap.value));
+        Ceiling { limits, lines: caps.iter().map(|cap| (cap.key.name, cap.line)).collect() }
+    }
+
     fn filled<L: Clone + Default>(
         &mut self,
         raw: &RawLimits,
         keys: &'static [Key<L>],
         unbuilt: &[&str],
     ) -> L {
-        let mut limits = L::default();
-        for cap in self.limits(raw, keys, unbuilt) {
-            cap.key.set(&mut limits, cap.value);
-        }
-        limits
+        self.ceiling(raw, keys, unbuilt).limits
     }
 }

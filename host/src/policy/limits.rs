@@ -62,6 +62,33 @@ pub struct AttemptLimits {
     pub output_bytes: u64,
 }
 
+/// `[limits.step]`: what one container step may use. A step asks for its own processors, memory and
+/// time, within these; the rest holds for each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepLimits {
+    pub cpus: u64,
+    pub memory_bytes: u64,
+    /// The container is killed after this, or after what the step asked for.
+    pub wall: Duration,
+    pub pids: u64,
+    /// Of `/tmp` in the container, which counts as its memory.
+    pub scratch_bytes: u64,
+    /// Of each of stdout and stderr: the rest is dropped.
+    pub stdout_bytes: u64,
+}
+
+/// `[limits.run]`: what one run may set going in containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunLimits {
+    pub steps: u64,
+    /// Steps of one run that are with the backend at once; the others wait.
+    pub concurrent_steps: u64,
+    /// How often its guest may be run again from the top.
+    pub passes: u64,
+    /// From the run's first step to its end, waiting included.
+    pub wall: Duration,
+}
+
 /// `[limits.caller]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallerLimits {
@@ -112,6 +139,25 @@ impl Default for GuestLimits {
             outputs: 64,
             output_bytes: 64 * GIB,
         }
+    }
+}
+
+impl Default for StepLimits {
+    fn default() -> Self {
+        Self {
+            cpus: 4,
+            memory_bytes: 8 * GIB,
+            wall: Duration::from_secs(24 * 3600),
+            pids: 1024,
+            scratch_bytes: GIB,
+            stdout_bytes: 16 * MIB,
+        }
+    }
+}
+
+impl Default for RunLimits {
+    fn default() -> Self {
+        Self { steps: 64, concurrent_steps: 4, passes: 16, wall: Duration::from_secs(7 * 86_400) }
     }
 }
 
@@ -210,6 +256,14 @@ const GUEST_MEMORY_BYTES_MAX: u64 = 4 * GIB;
 const GUEST_STACK_BYTES_MAX: u64 = 64 * MIB;
 /// Longer would not be a limit; and a sum of two such times cannot overflow.
 const TIME_MS_MAX: u64 = 366 * 86_400_000;
+/// More processors than any machine of today has; a plan's number of them is 32 bits wide.
+const STEP_CPUS_MAX: u64 = 65_536;
+/// 1 PiB: sizes in a step's record stay integers that JSON can hold.
+const STEP_BYTES_MAX: u64 = 1 << 50;
+/// Stdout and stderr of a step go through the host's memory.
+const STEP_STDOUT_BYTES_MAX: u64 = GIB;
+/// A run's asks are recorded one by one, and read again by every pass.
+const RUN_STEPS_MAX: u64 = 65_536;
 
 pub(super) static COMPILE_KEYS: &[Key<CompileLimits>] = &[
     Key::new("component_bytes", Unit::Bytes, |l| Slot::Number(&mut l.component_bytes)),
@@ -236,6 +290,26 @@ pub(super) static GUEST_KEYS: &[Key<GuestLimits>] = &[
     Key::new("decoded_bytes", Unit::Bytes, |l| Slot::Number(&mut l.decoded_bytes)),
     Key::new("outputs", Unit::Count, |l| Slot::Number(&mut l.outputs)),
     Key::new("output_bytes", Unit::Bytes, |l| Slot::Number(&mut l.output_bytes)),
+];
+
+pub(super) static STEP_KEYS: &[Key<StepLimits>] = &[
+    Key::new("cpus", Unit::Count, |l: &mut StepLimits| Slot::Number(&mut l.cpus)).at_most(STEP_CPUS_MAX),
+    Key::new("memory", Unit::Bytes, |l: &mut StepLimits| Slot::Number(&mut l.memory_bytes))
+        .at_most(STEP_BYTES_MAX),
+    Key::new("wall", Unit::Time, |l: &mut StepLimits| Slot::Time(&mut l.wall)).at_most(TIME_MS_MAX),
+    Key::new("pids", Unit::Count, |l: &mut StepLimits| Slot::Number(&mut l.pids)).at_most(1 << 22),
+    Key::new("scratch_bytes", Unit::Bytes, |l: &mut StepLimits| Slot::Number(&mut l.scratch_bytes))
+        .at_most(STEP_BYTES_MAX),
+    Key::new("stdout_bytes", Unit::Bytes, |l: &mut StepLimits| Slot::Number(&mut l.stdout_bytes))
+        .at_most(STEP_STDOUT_BYTES_MAX),
+];
+
+pub(super) static RUN_KEYS: &[Key<RunLimits>] = &[
+    Key::new("steps", Unit::Count, |l: &mut RunLimits| Slot::Number(&mut l.steps)).at_most(RUN_STEPS_MAX),
+    Key::new("concurrent_steps", Unit::Count, |l: &mut RunLimits| Slot::Number(&mut l.concurrent_steps))
+        .at_most(1024),
+    Key::new("passes", Unit::Count, |l: &mut RunLimits| Slot::Number(&mut l.passes)).at_most(1024),
+    Key::new("wall", Unit::Time, |l: &mut RunLimits| Slot::Time(&mut l.wall)).at_most(TIME_MS_MAX),
 ];
 
 pub(super) static CALLER_KEYS: &[Key<CallerLimits>] = &[
@@ -272,12 +346,17 @@ mod tests {
 
     #[test]
     fn every_key_has_a_slot_of_its_own() {
-        let mut limits = GuestLimits::default();
-        for (value, key) in (1..).zip(GUEST_KEYS) {
-            key.set(&mut limits, value);
+        fn check<L: Clone + Default>(keys: &[Key<L>]) {
+            let mut limits = L::default();
+            for (value, key) in (1..).zip(keys) {
+                key.set(&mut limits, value);
+            }
+            for (value, key) in (1..).zip(keys) {
+                assert_eq!(key.get(&limits), value, "{}", key.name);
+            }
         }
-        for (value, key) in (1..).zip(GUEST_KEYS) {
-            assert_eq!(key.get(&limits), value, "{}", key.name);
-        }
+        check(GUEST_KEYS);
+        check(STEP_KEYS);
+        check(RUN_KEYS);
     }
 }

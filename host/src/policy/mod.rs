@@ -1,5 +1,6 @@
 //! What an operator allows. Pure: text in, decisions out; no IO and no clock (invariant I-10).
 
+mod containers;
 mod decide;
 mod diff;
 pub mod edit;
@@ -13,15 +14,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use helix_ids::{
-    CanonicalJson, Digest, ImageName, PinnedImage, ProjectId, ProjectName, RootName, ToolName, ToolpackName,
-};
+use helix_ids::{CanonicalJson, Digest, ImageName, ProjectId, ProjectName, RootName, ToolName, ToolpackName};
 
+pub use containers::{BackendKind, BackendRule, DockerRule, GrantedImage, ImageRule, Pull};
 pub use diff::{Change, diff};
 pub use file::FILE_BYTES_MAX;
-pub use limits::{AttemptLimits, CallerLimits, CompileLimits, GuestLimits, HostLimits};
+pub use limits::{
+    AttemptLimits, CallerLimits, CompileLimits, GuestLimits, HostLimits, RunLimits, StepLimits,
+};
 pub use odd::odd;
 
+use crate::contract::DeclaredImage;
 pub use crate::contract::Wall;
 
 /// A policy file that was read and found good, with nothing left to check. Made by
@@ -32,9 +35,11 @@ pub struct Policy {
     pub compile: CompileLimits,
     pub caller: CallerLimits,
     pub host: HostLimits,
-    ceiling: GuestLimits,
-    /// Where the file states a ceiling; the others are defaults.
-    ceiling_lines: BTreeMap<&'static str, u32>,
+    guest: Ceiling<GuestLimits>,
+    step: Ceiling<StepLimits>,
+    run: Ceiling<RunLimits>,
+    images: Vec<ImageRule>,
+    docker: Option<DockerRule>,
     components: Vec<ComponentRule>,
     denies: Vec<DenyRule>,
     projects: Vec<Project>,
@@ -63,6 +68,14 @@ impl<T: Ord> Names<T> {
     }
 }
 
+/// The limits that hold for all.
+#[derive(Clone, Debug)]
+struct Ceiling<L> {
+    limits: L,
+    /// Where the file states one; the others are defaults.
+    lines: BTreeMap<&'static str, u32>,
+}
+
 /// A limit that a level of the file states.
 struct Cap<L: 'static> {
     key: &'static limits::Key<L>,
@@ -85,6 +98,8 @@ impl<L> fmt::Debug for Cap<L> {
 #[derive(Clone, Debug)]
 struct ProjectRule {
     components: Names<ToolpackName>,
+    /// The first is the default. Every one of the file, if the project does not say.
+    backends: Option<Vec<BackendKind>>,
     limits: Vec<Cap<GuestLimits>>,
     line: u32,
 }
@@ -93,6 +108,7 @@ struct ProjectRule {
 struct DenyRule {
     digest: Digest,
     reason: String,
+    kill_running: bool,
     line: u32,
 }
 
@@ -116,6 +132,8 @@ pub struct ComponentRule {
     pub serve: Serve,
     /// Which of its tools.
     pub tools: Names<ToolName>,
+    /// Names of `[[image]]` that its tools may start.
+    pub images: BTreeSet<ImageName>,
     limits: Vec<Cap<GuestLimits>>,
     /// Line of its `[[component]]` in the file.
     pub line: u32,
@@ -160,8 +178,8 @@ pub struct Question<'a> {
     pub component: Digest,
     pub toolpack: &'a ToolpackName,
     pub tool: &'a ToolName,
-    /// The images that the tool declares: name, pinned reference, platform.
-    pub images: &'a [(ImageName, PinnedImage, String)],
+    /// The images that the tool declares.
+    pub images: &'a [DeclaredImage],
 }
 
 /// The answer, and how it came about. Enforcement and `policy explain` are this one function.
@@ -186,7 +204,16 @@ pub struct Grant {
     pub slice: CanonicalJson,
     /// min(ceiling, project, component).
     pub limits: GuestLimits,
-    /// Where each limit came from: key, value as text, rule, line.
+    /// What of the tool's images may be started, in the order in which it declares them.
+    pub images: Vec<GrantedImage>,
+    /// How much each container step may use.
+    pub step_limits: StepLimits,
+    /// What a run may set going in containers.
+    pub run_limits: RunLimits,
+    /// Where steps run; `None` where the tool declares no image.
+    pub backend: Option<BackendRule>,
+    /// Where each limit came from: key, value as text, rule, line. Those of steps stand there only
+    /// for a tool that declares images.
     pub limit_origins: Vec<LimitOrigin>,
     /// Whether new calls may run it. A `Replay` component runs only to make again, or go on with,
     /// what was admitted before.
@@ -195,7 +222,8 @@ pub struct Grant {
 
 #[derive(Clone, Debug)]
 pub struct LimitOrigin {
-    pub key: &'static str,
+    /// As in the table of its level; `step.…` and `run.…` where it is not the guest's.
+    pub key: String,
     pub value: String,
     pub rule: String,
     pub line: Option<u32>,
@@ -219,7 +247,7 @@ impl Policy {
     /// The most memory that any guest may have; no component may ask for more to begin with.
     #[must_use]
     pub fn guest_memory_bytes(&self) -> u64 {
-        self.ceiling.memory_bytes
+        self.guest.limits.memory_bytes
     }
 
     /// Digest of the file's text, kept with each attempt for the audit.

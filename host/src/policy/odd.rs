@@ -11,6 +11,7 @@ pub fn odd(policy: &Policy) -> Vec<String> {
     let mut lines = Vec::new();
     odd_components(policy, &mut lines);
     odd_projects(policy, &mut lines);
+    odd_images(policy, &mut lines);
     odd_roots(policy, &mut lines);
     lines
 }
@@ -34,7 +35,33 @@ fn odd_components(policy: &Policy, lines: &mut Vec<String>) {
         if matches!(&rule.tools, Names::These(tools) if tools.is_empty()) {
             lines.push(format!("line {line}: {title} allows none of its tools"));
         }
+        for name in rule.images.iter().filter(|name| !policy.images.iter().any(|image| image.name == **name))
+        {
+            lines
+                .push(format!("line {line}: {title} lists the image `{name}`, and no [[image]] is named so"));
+        }
         above_ceiling(policy, &title, &rule.limits, lines);
+    }
+}
+
+fn odd_images(policy: &Policy, lines: &mut Vec<String>) {
+    for rule in &policy.images {
+        let (title, line, digest) = (rule.title(), rule.line, rule.image.digest());
+        if !policy.components.iter().any(|component| component.images.contains(&rule.name)) {
+            lines.push(format!("line {line}: {title} stands in no [[component]], so nobody may start it"));
+        }
+        if let Some(deny) = policy.denies.iter().find(|deny| deny.digest == digest) {
+            lines.push(format!("line {line}: {title} has no effect: line {} denies its digest", deny.line));
+        }
+    }
+    match (&policy.docker, policy.images.first()) {
+        (None, Some(rule)) => lines.push(format!(
+            "line {}: {} cannot run: there is no backend, such as [backend.docker]",
+            rule.line,
+            rule.title()
+        )),
+        (Some(_), None) => lines.push("there is [backend.docker], and no [[image]] to run on it".to_owned()),
+        (Some(_), Some(_)) | (None, None) => {}
     }
 }
 
@@ -52,6 +79,12 @@ fn odd_projects(policy: &Policy, lines: &mut Vec<String>) {
                     rule.line
                 ));
             }
+        }
+        for kind in rule.backends.iter().flatten().filter(|kind| policy.backend(**kind).is_none()) {
+            let line = rule.line;
+            lines.push(format!(
+                "line {line}: {title} lists the backend `{kind}`, and there is no [backend.{kind}]"
+            ));
         }
         above_ceiling(policy, &title, &rule.limits, lines);
     }
@@ -85,7 +118,7 @@ fn odd_roots(policy: &Policy, lines: &mut Vec<String>) {
 
 fn above_ceiling(policy: &Policy, title: &str, caps: &[Cap<GuestLimits>], lines: &mut Vec<String>) {
     for cap in caps {
-        let ceiling = cap.key.get(&policy.ceiling);
+        let ceiling = cap.key.get(&policy.guest.limits);
         if cap.value > ceiling {
             let (key, value, ceiling) = (cap.key.name, cap.key.show(cap.value), cap.key.show(ceiling));
             lines.push(format!(

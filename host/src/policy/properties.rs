@@ -12,10 +12,14 @@ const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
 const TOOLS: [&str; 3] = ["one", "two", "three"];
 const PROJECTS: [&str; 2] = ["default", "teaching"];
 
-/// Name, asks to be offered, tools, limit.
-type Component = (&'static str, bool, Option<Vec<&'static str>>, Option<u64>);
-/// Name, components, limit.
-type ProjectModel = (&'static str, Option<Vec<&'static str>>, Option<u64>);
+const IMAGES: [&str; 2] = ["bwa", "fastqc"];
+
+/// Name, asks to be offered, tools, images, limit.
+type Component = (&'static str, bool, Option<Vec<&'static str>>, Vec<&'static str>, Option<u64>);
+/// Name, components, limit, whether it may start containers.
+type ProjectModel = (&'static str, Option<Vec<&'static str>>, Option<u64>, bool);
+/// Name, digest, user.
+type ImageModel = (&'static str, u8, &'static str);
 
 /// A policy's meaning, from which its text is written.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ struct Model {
     projects: Vec<ProjectModel>,
     denies: BTreeSet<u8>,
     roots: Vec<&'static str>,
+    images: Vec<ImageModel>,
+    has_docker: bool,
 }
 
 fn digest(number: u8) -> String {
@@ -45,14 +51,24 @@ impl Model {
         let mut text = String::from("version = 1\nname = \"lab\"\n");
         writeln!(text, "[limits.guest]\nmemory = \"{}MiB\"", self.ceiling_mib).unwrap();
         let mut offered = BTreeSet::new();
-        for (number, (name, serve, tools, mib)) in &self.components {
+        for (number, (name, serve, tools, images, mib)) in &self.components {
             let serve = if *serve && offered.insert(name) { "true" } else { "\"replay\"" };
             let (digest, tools, limit) = (digest(*number), list(tools.as_ref()), limit(*mib));
-            writeln!(text, "[[component]]\ndigest = \"{digest}\"\nname = \"{name}\"\nserve = {serve}\ntools = {tools}\n{limit}").unwrap();
+            writeln!(text, "[[component]]\ndigest = \"{digest}\"\nname = \"{name}\"\nserve = {serve}\ntools = {tools}\nimages = {images:?}\n{limit}").unwrap();
         }
-        for (name, components, mib) in &self.projects {
+        for (name, components, mib, starts) in &self.projects {
             let (components, limit) = (list(components.as_ref()), limit(*mib));
-            writeln!(text, "[[project]]\nname = \"{name}\"\ncomponents = {components}\n{limit}").unwrap();
+            let backends = if *starts { "" } else { "backends = []\n" };
+            writeln!(text, "[[project]]\nname = \"{name}\"\ncomponents = {components}\n{backends}{limit}")
+                .unwrap();
+        }
+        for (name, number, user) in &self.images {
+            let reference = image(name, *number).reference;
+            writeln!(text, "[[image]]\nname = \"{name}\"\nref = \"{reference}\"\nplatform = \"linux/amd64\"\nuser = \"{user}\"\negress = \"none\"")
+                .unwrap();
+        }
+        if self.has_docker {
+            writeln!(text, "[backend.docker]").unwrap();
         }
         for number in &self.denies {
             writeln!(text, "[[deny]]\ndigest = \"{}\"\nreason = \"bad\"", digest(*number)).unwrap();
@@ -69,13 +85,33 @@ impl Model {
     }
 }
 
+/// What a tool may declare: one of two images under each name.
+fn image(name: &str, number: u8) -> DeclaredImage {
+    let reference = format!("registry.example/{name}@{}", digest(number));
+    let (name, reference) = (name.parse().unwrap(), reference.parse().unwrap());
+    DeclaredImage { name, reference, platform: "linux/amd64".to_owned() }
+}
+
+fn every_image() -> Vec<DeclaredImage> {
+    IMAGES.into_iter().flat_map(|name| [image(name, 10), image(name, 11)]).collect()
+}
+
 fn some_of(names: [&'static str; 3]) -> impl Strategy<Value = Option<Vec<&'static str>>> {
     proptest::option::of(subsequence(names.to_vec(), 0..=3))
 }
 
 fn component() -> impl Strategy<Value = Component> {
     let mib = proptest::option::of(1u64..512);
-    (proptest::sample::select(NAMES.to_vec()), any::<bool>(), some_of(TOOLS), mib)
+    let images = subsequence(IMAGES.to_vec(), 0..=2);
+    (proptest::sample::select(NAMES.to_vec()), any::<bool>(), some_of(TOOLS), images, mib)
+}
+
+fn image_rules() -> impl Strategy<Value = Vec<ImageModel>> {
+    let all: Vec<_> = IMAGES.into_iter().flat_map(|name| [(name, 10), (name, 11)]).collect();
+    let users = proptest::collection::vec(proptest::sample::select(vec!["host", "1000:1000"]), 4);
+    (subsequence(all, 0..=4), users).prop_map(|(images, users)| {
+        images.into_iter().zip(users).map(|((name, number), user)| (name, number, user)).collect()
+    })
 }
 
 prop_compose! {
@@ -84,41 +120,59 @@ prop_compose! {
         numbers in subsequence((0u8..6).collect::<Vec<_>>(), 0..=6).prop_shuffle(),
         rules in proptest::collection::vec(component(), 6),
         project_names in subsequence(PROJECTS.to_vec(), 0..=2),
-        project_rules in proptest::collection::vec((some_of(NAMES), proptest::option::of(1u64..512)), 2),
-        denies in subsequence((0u8..6).collect::<Vec<_>>(), 0..=2),
+        project_rules in
+            proptest::collection::vec((some_of(NAMES), proptest::option::of(1u64..512), any::<bool>()), 2),
+        denies in subsequence((0u8..6).chain([10, 11]).collect::<Vec<_>>(), 0..=2),
         roots in subsequence(vec!["in", "more"], 0..=2),
+        images in image_rules(),
+        has_docker in any::<bool>(),
     ) -> Model {
         let components = numbers.into_iter().zip(rules);
         let projects = project_names.into_iter().zip(project_rules);
         Model {
             ceiling_mib,
             components: components.collect(),
-            projects: projects.map(|(name, (components, mib))| (name, components, mib)).collect(),
+            projects: projects
+                .map(|(name, (components, mib, starts))| (name, components, mib, starts))
+                .collect(),
             denies: denies.into_iter().collect(),
             roots,
+            images,
+            has_docker,
         }
     }
 }
 
-/// What a policy answers to every question of this small world: permission and limits.
-fn answers(policy: &Policy) -> Vec<Option<(String, GuestLimits, Serve)>> {
+type Answer = (String, GuestLimits, Serve, Vec<GrantedImage>);
+
+/// What a policy answers to every question of this small world, without an image and with each:
+/// permission and limits.
+fn answers(policy: &Policy) -> Vec<Option<Answer>> {
     let mut answers = Vec::new();
+    let none = [Vec::new()];
+    let each: Vec<Vec<DeclaredImage>> =
+        none.clone().into_iter().chain(every_image().into_iter().map(|image| vec![image])).collect();
     for project in PROJECTS {
         let name: ProjectName = project.parse().unwrap();
         let project = Project { id: helix_ids::identity::project_id(&name), name };
         for number in 0..7 {
             for toolpack in NAMES {
                 for tool in TOOLS.into_iter().chain(["unlisted"]) {
-                    let question = Question {
-                        project: &project,
-                        component: digest(number).parse().unwrap(),
-                        toolpack: &toolpack.parse().unwrap(),
-                        tool: &tool.parse().unwrap(),
-                        images: &[],
-                    };
-                    let verdict = policy.decide(&question).verdict;
-                    answers
-                        .push(verdict.ok().map(|grant| (grant.slice.to_string(), grant.limits, grant.serve)));
+                    // Which images it may start does not depend on which tool it is.
+                    let declared = if tool == "unlisted" { each.as_slice() } else { &none };
+                    for images in declared {
+                        let question = Question {
+                            project: &project,
+                            component: digest(number).parse().unwrap(),
+                            toolpack: &toolpack.parse().unwrap(),
+                            tool: &tool.parse().unwrap(),
+                            images,
+                        };
+                        let grant = policy.decide(&question).verdict.ok();
+                        let answer =
+                            |grant: Grant| (grant.slice.to_string(), grant.limits, grant.serve, grant.images);
+                        answers.push(grant.map(answer));
+                    }
                 }
             }
         }
@@ -147,9 +201,18 @@ proptest! {
     }
 
     #[test]
-    fn to_allow_one_more_removes_nothing(model in model(), (name, serve, tools, mib) in component()) {
+    fn to_allow_one_more_removes_nothing(
+        model in model(),
+        added in component(),
+        image in (0usize..4, proptest::sample::select(vec!["host", "1000:1000"])),
+    ) {
         let mut more = model.clone();
-        more.components.push((6, (name, serve, tools, mib)));
+        more.components.push((6, added));
+        more.has_docker = true;
+        let (name, number) = [("bwa", 10), ("bwa", 11), ("fastqc", 10), ("fastqc", 11)][image.0];
+        if !more.images.iter().any(|(own, at, _)| (*own, *at) == (name, number)) {
+            more.images.push((name, number, image.1));
+        }
         let (before, after) = (answers(&model.policy()), answers(&more.policy()));
         for (before, after) in before.iter().zip(&after) {
             prop_assert!(before.is_none() || before == after, "{before:?} became {after:?}");
@@ -157,7 +220,7 @@ proptest! {
     }
 
     #[test]
-    fn a_denial_adds_nothing(model in model(), number in 0u8..7) {
+    fn a_denial_adds_nothing(model in model(), number in (0u8..9).prop_map(|number| if number < 7 { number } else { number + 3 })) {
         let mut denied = model.clone();
         denied.denies.insert(number);
         let (before, after) = (answers(&model.policy()), answers(&denied.policy()));
@@ -170,7 +233,7 @@ proptest! {
 
     #[test]
     fn a_grant_is_within_every_level(model in model()) {
-        for (_, limits, _) in answers(&model.policy()).into_iter().flatten() {
+        for (_, limits, ..) in answers(&model.policy()).into_iter().flatten() {
             prop_assert!(limits.memory_bytes <= model.ceiling_mib << 20);
         }
     }
@@ -186,6 +249,7 @@ proptest! {
         let mut turned = model.clone();
         turned.components.reverse();
         turned.projects.reverse();
+        turned.images.reverse();
         prop_assert_eq!(answers(&model.policy()), answers(&turned.policy()));
         prop_assert_eq!(diff(&model.policy(), &turned.policy()), vec![]);
     }
@@ -202,8 +266,9 @@ proptest! {
             offered.map(|rule| (rule.digest, rule.name.clone())).collect::<BTreeSet<_>>()
         };
         let same = answers(&old).iter().zip(answers(&new)).all(|(old, new)| {
-            old.as_ref().map(|(slice, limits, _)| (slice, limits)) == new.as_ref().map(|(slice, limits, _)| (slice, limits))
-        }) && projects(&old) == projects(&new) && offered(&old) == offered(&new) && roots(&old) == roots(&new);
+            let without_serve = |(slice, limits, _, images): &Answer| (slice.clone(), limits.clone(), images.clone());
+            old.as_ref().map(without_serve) == new.as_ref().map(without_serve)
+        }) && old.docker() == new.docker() && projects(&old) == projects(&new) && offered(&old) == offered(&new) && roots(&old) == roots(&new);
         prop_assert_eq!(diff(&old, &new).is_empty(), same, "{:?}", diff(&old, &new));
         let gained = permitted(&old).iter().zip(permitted(&new)).any(|(old, new)| !old && new);
         prop_assert!(!gained || diff(&old, &new).iter().any(|change| change.wider));
@@ -218,13 +283,14 @@ proptest! {
 
     /// What the CLI adds is what was asked for, and no comment is lost.
     #[test]
-    fn allowing_by_edit_is_allowing(model in model(), (name, _, tools, _) in component()) {
+    fn allowing_by_edit_is_allowing(model in model(), (name, _, tools, images, _) in component()) {
         let entry = edit::Allow {
             digest: digest(6).parse().unwrap(),
             name: name.parse().unwrap(),
             tools: tools.as_ref().map_or(Names::All, |tools| {
                 Names::These(tools.iter().map(|tool| tool.parse().unwrap()).collect())
             }),
+            images: images.iter().map(|image| image.parse().unwrap()).collect(),
             projects: model.projects.iter().map(|(name, ..)| name.parse().unwrap()).collect(),
         };
         let text = format!("# first\n{}# last\n", model.text());
@@ -233,6 +299,7 @@ proptest! {
         prop_assert!(edited.contains("# first") && edited.contains("# last"));
         let rule = policy.admit_component(&entry.digest).unwrap();
         prop_assert_eq!((&rule.name, rule.serve, &rule.tools), (&entry.name, Serve::Offered, &entry.tools));
+        prop_assert_eq!(&rule.images, &entry.images);
         for project in policy.projects() {
             let question = Question {
                 project,

@@ -33,9 +33,11 @@ pub(super) struct RawFile {
     pub project: Vec<Spanned<RawProject>>,
     #[serde(default)]
     pub deny: Vec<Spanned<RawDeny>>,
-    pub image: Unbuilt,
+    #[serde(default)]
+    pub image: Vec<Spanned<RawImage>>,
+    #[serde(default)]
+    pub backend: RawBackends,
     pub reference: Unbuilt,
-    pub backend: Unbuilt,
     pub principal: Unbuilt,
     pub issuer: Unbuilt,
     pub signer: Unbuilt,
@@ -59,8 +61,10 @@ pub(super) struct RawLimitTables {
     pub caller: RawLimits,
     #[serde(default)]
     pub host: RawLimits,
-    pub step: Unbuilt,
-    pub run: Unbuilt,
+    #[serde(default)]
+    pub step: RawLimits,
+    #[serde(default)]
+    pub run: RawLimits,
 }
 
 #[derive(Deserialize)]
@@ -70,9 +74,35 @@ pub(super) struct RawComponent {
     pub name: Spanned<String>,
     pub serve: Spanned<RawServe>,
     pub tools: Spanned<RawNames>,
-    pub images: Unbuilt,
+    pub images: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub limits: RawLimits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawImage {
+    pub name: Spanned<String>,
+    #[serde(rename = "ref")]
+    pub reference: Spanned<String>,
+    pub platform: Spanned<String>,
+    pub user: Spanned<String>,
+    pub egress: Spanned<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBackends {
+    pub docker: Option<Spanned<RawDocker>>,
+    pub slurm: Unbuilt,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawDocker {
+    pub endpoint: Option<Spanned<String>>,
+    pub runtime: Option<Spanned<String>>,
+    pub pull: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +131,7 @@ pub(super) struct RawProject {
     pub components: Spanned<RawNames>,
     #[serde(default)]
     pub limits: RawLimits,
-    pub backends: Unbuilt,
+    pub backends: Option<Vec<Spanned<String>>>,
     pub disclosure: Unbuilt,
     pub reuse_steps: Unbuilt,
     pub retention: Unbuilt,
@@ -112,7 +142,8 @@ pub(super) struct RawProject {
 pub(super) struct RawDeny {
     pub digest: Spanned<String>,
     pub reason: Spanned<String>,
-    pub kill_running: Unbuilt,
+    #[serde(default)]
+    pub kill_running: bool,
 }
 
 /// A count, a text with a unit, a list for the few keys that have one, or something that no limit is.

@@ -110,7 +110,9 @@ fn entry(args: &AllowArgs, policy: &Policy, found: &Looked) -> anyhow::Result<Al
         ([], [only]) => vec![only.name.clone()],
         (named, _) => named.to_vec(),
     };
-    Ok(Allow { digest: found.digest, name: found.manifest.name.clone(), tools, projects })
+    let allowed = found.manifest.tools.iter().filter(|tool| tools.holds(&tool.name));
+    let images = allowed.flat_map(|tool| &tool.images).map(|image| image.name.clone()).collect();
+    Ok(Allow { digest: found.digest, name: found.manifest.name.clone(), tools, images, projects })
 }
 
 /// What differs from the version that is offered now; `None` where there is none to compare.

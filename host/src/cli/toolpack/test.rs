@@ -20,7 +20,7 @@ use crate::cli::Settings;
 use crate::cli::output::{self, EXIT_BAD};
 use crate::contract::{CheckLevel, Manifest, Report, Tool, arguments, raw};
 use crate::plan::{self, Draft, Plan};
-use crate::policy::{Grant, GuestLimits, Serve};
+use crate::policy::{Grant, GuestLimits, RunLimits, Serve, StepLimits};
 use crate::run::limits;
 use crate::sandbox::client::{InputFile, RunEvents, RunOutcome};
 use crate::sandbox::protocol::{Usage, Verdict};
@@ -340,6 +340,11 @@ fn check(proposal: raw::Proposal, call: &raw::Call, tool: &Tool) -> anyhow::Resu
     let grant = Grant {
         slice: CanonicalJson::of(&Value::Object(Map::new()))?,
         limits: GuestLimits::default(),
+        // No container is started here, so a tool that plans steps is refused.
+        images: Vec::new(),
+        step_limits: StepLimits::default(),
+        run_limits: RunLimits::default(),
+        backend: None,
         limit_origins: Vec::new(),
         serve: Serve::Offered,
     };
