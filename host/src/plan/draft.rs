@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use helix_ids::Role;
+use helix_ids::{EnvName, ImageName, Role, StepName};
 
 use crate::contract::text::shown;
 use crate::contract::{Count, Tool, raw};
@@ -13,6 +13,19 @@ use crate::policy::Denial;
 pub struct Draft {
     pub(super) inputs: Vec<(Role, u32)>,
     pub(super) outputs: Vec<(Role, Count)>,
+    pub(super) steps: Vec<DraftStep>,
+}
+
+/// A step that a run may start, of an image that its tool declares.
+#[derive(Clone, Debug)]
+pub(super) struct DraftStep {
+    pub name: StepName,
+    pub image: ImageName,
+    pub environment: BTreeSet<EnvName>,
+    pub instances_max: u32,
+    pub cpus_max: u32,
+    pub memory_bytes_max: u64,
+    pub seconds_max: u64,
 }
 
 /// Why a proposal is none: the toolpack author's turn.
@@ -35,8 +48,8 @@ fn refuse<T>(code: &'static str, message: impl Into<String>) -> Result<T, DraftE
 }
 
 impl Draft {
-    /// Checks that a proposal names declared roles only, each output role exactly once, nothing
-    /// twice, and uses nothing that this version lacks.
+    /// Checks that a proposal names declared roles and images only, each output role exactly once,
+    /// nothing twice, and uses nothing that this version lacks.
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -46,9 +59,6 @@ impl Draft {
                 "extra_not_supported",
                 "the proposal's `extra` is for later versions and must be empty",
             );
-        }
-        if !proposal.steps.is_empty() {
-            return refuse("steps_not_supported", "the proposal has steps, and this version runs none");
         }
         let mut inputs = BTreeSet::new();
         for input in &proposal.inputs {
@@ -87,6 +97,53 @@ impl Draft {
                 format!("says nothing of the declared output {}", output.role),
             );
         }
-        Ok(Self { inputs: inputs.into_iter().collect(), outputs })
+        let mut steps: Vec<DraftStep> = Vec::new();
+        for step in &proposal.steps {
+            let step = parse_step(step, tool)?;
+            if steps.iter().any(|other| other.name == step.name) {
+                return refuse("step_duplicate", format!("plans the step {} twice", step.name));
+            }
+            steps.push(step);
+        }
+        Ok(Self { inputs: inputs.into_iter().collect(), outputs, steps })
     }
+}
+
+fn parse_step(step: &raw::PlannedStep, tool: &Tool) -> Result<DraftStep, DraftError> {
+    let Ok(name) = step.name.parse::<StepName>() else {
+        let shown = shown(&step.name, 100);
+        return refuse("step_name", format!("plans the step `{shown}`; expected [a-z][a-z0-9_-]{{0,39}}"));
+    };
+    let Some(image) = tool.image(&step.image) else {
+        let image = shown(&step.image, 100);
+        let message = format!("plans the step {name} of the image `{image}`, which it does not declare");
+        return refuse("step_image_undeclared", message);
+    };
+    let mut environment = BTreeSet::new();
+    for variable in &step.environment {
+        let what = format!("for the step {name} the variable `{}`", shown(variable, 100));
+        match variable.parse::<EnvName>() {
+            Ok(variable) => {
+                if !environment.insert(variable) {
+                    return refuse("step_environment", format!("plans {what} twice"));
+                }
+            }
+            Err(error) => return refuse("step_environment", format!("plans {what}: {error}")),
+        }
+    }
+    if [step.instances_max, step.cpus_max].contains(&0)
+        || [step.memory_bytes_max, step.seconds_max].contains(&0)
+    {
+        let message = format!("plans 0 instances, cpus, bytes or seconds at most for the step {name}");
+        return refuse("step_resources", message);
+    }
+    Ok(DraftStep {
+        name,
+        image: image.name.clone(),
+        environment,
+        instances_max: step.instances_max,
+        cpus_max: step.cpus_max,
+        memory_bytes_max: step.memory_bytes_max,
+        seconds_max: step.seconds_max,
+    })
 }

@@ -2,6 +2,8 @@
 
 mod draft;
 mod gate;
+mod order;
+mod steps;
 
 use std::time::Duration;
 
@@ -9,10 +11,12 @@ use helix_ids::{ArtifactType, Label, Role, ToolName};
 use serde_json::{Value, json};
 
 use crate::contract::{CheckLevel, Count, Tool};
-use crate::policy::{Denial, Grant, GuestLimits};
+use crate::policy::{BackendRule, Denial, Grant, GuestLimits, RunLimits, StepLimits};
 
 pub use draft::{Draft, DraftError};
-pub use gate::{GateError, Written};
+pub use gate::{GateError, Published, Written};
+pub use order::{MountSource, StepOrder};
+pub use steps::PlannedStep;
 
 /// What a run may do, with nothing left to choose.
 ///
@@ -22,7 +26,11 @@ pub struct Plan {
     tool: ToolName,
     inputs: Vec<(Role, u32)>,
     outputs: Vec<PlannedOutput>,
+    steps: Vec<PlannedStep>,
     limits: GuestLimits,
+    step_limits: StepLimits,
+    run_limits: RunLimits,
+    backend: Option<BackendRule>,
 }
 
 /// An output role within the plan: how many members, and what each must be.
@@ -65,12 +73,14 @@ impl PlannedOutput {
 }
 
 /// Admits a draft, or says why not: planned inputs are exactly the linked ones, planned counts
-/// lie within the declared ones and the policy's limits (I-4).
+/// lie within the declared ones and the policy's limits (I-4), steps start granted images within the
+/// limits of steps.
 ///
 /// # Errors
-/// `inputs_not_linked`, `input_not_planned`, `output_count`, `outputs_over_limit`.
+/// `inputs_not_linked`, `input_not_planned`, `output_count`, `outputs_over_limit`,
+/// `step_image_undeclared`, `step_over_limit`, `steps_over_limit`, `backend_not_allowed`.
 pub fn check(draft: Draft, linked: &[(Role, u32)], tool: &Tool, grant: &Grant) -> Result<Plan, Denial> {
-    let Draft { inputs: drafted_inputs, outputs: drafted_outputs } = draft;
+    let Draft { inputs: drafted_inputs, outputs: drafted_outputs, steps: drafted_steps } = draft;
     if let Some((role, index)) = drafted_inputs.iter().find(|input| !linked.contains(input)) {
         return Err(denial(
             "inputs_not_linked",
@@ -83,11 +93,28 @@ pub fn check(draft: Draft, linked: &[(Role, u32)], tool: &Tool, grant: &Grant) -
             format!("does not plan to read {role}[{index}], which this call links"),
         ));
     }
+    Ok(Plan {
+        tool: tool.name.clone(),
+        inputs: linked.to_vec(),
+        outputs: check_outputs(&drafted_outputs, tool, grant)?,
+        steps: steps::check(drafted_steps, grant)?,
+        limits: grant.limits.clone(),
+        step_limits: grant.step_limits.clone(),
+        run_limits: grant.run_limits.clone(),
+        backend: grant.backend.clone(),
+    })
+}
+
+fn check_outputs(
+    drafted: &[(Role, Count)],
+    tool: &Tool,
+    grant: &Grant,
+) -> Result<Vec<PlannedOutput>, Denial> {
     let mut outputs = Vec::new();
     for declared in &tool.outputs {
         let (role, allowed) = (&declared.role, declared.count);
         // The draft has one entry for each declared role; one that lacks it makes nothing there.
-        let count = drafted_outputs.iter().find(|(drafted, _)| drafted == role);
+        let count = drafted.iter().find(|(drafted, _)| drafted == role);
         let count = count.map_or(Count { min: 0, max: 0 }, |(_, count)| *count);
         if count.min < allowed.min || count.max > allowed.max {
             let (min, max) = (count.min, count.max);
@@ -111,7 +138,7 @@ pub fn check(draft: Draft, linked: &[(Role, u32)], tool: &Tool, grant: &Grant) -
             ..denial("outputs_over_limit", message)
         });
     }
-    Ok(Plan { tool: tool.name.clone(), inputs: linked.to_vec(), outputs, limits: grant.limits.clone() })
+    Ok(outputs)
 }
 
 fn denial(code: &'static str, message: String) -> Denial {
@@ -148,6 +175,30 @@ impl Plan {
         self.outputs.iter().find(|output| output.role.as_str() == role)
     }
 
+    /// Every step that the run may start.
+    #[must_use]
+    pub fn steps(&self) -> &[PlannedStep] {
+        &self.steps
+    }
+
+    /// What holds for every step beside what it asks for itself.
+    #[must_use]
+    pub fn step_limits(&self) -> &StepLimits {
+        &self.step_limits
+    }
+
+    /// What the run may set going in containers.
+    #[must_use]
+    pub fn run_limits(&self) -> &RunLimits {
+        &self.run_limits
+    }
+
+    /// Where steps run; `None` where the tool declares no image.
+    #[must_use]
+    pub fn backend(&self) -> Option<&BackendRule> {
+        self.backend.as_ref()
+    }
+
     /// How much the guest may use.
     #[must_use]
     pub fn limits(&self) -> &GuestLimits {
@@ -160,14 +211,20 @@ impl Plan {
         let inputs: Vec<Value> =
             self.inputs.iter().map(|(role, index)| json!({ "role": role, "index": index })).collect();
         let outputs: Vec<Value> = self.outputs.iter().map(output_json).collect();
-        json!({
+        let mut plan = json!({
             "plan": 1,
             "tool": self.tool,
             "inputs": inputs,
             "outputs": outputs,
-            "steps": [],
+            "steps": self.steps.iter().map(PlannedStep::to_json).collect::<Vec<_>>(),
             "limits": limits_json(&self.limits),
-        })
+        });
+        if let (Some(backend), false) = (&self.backend, self.steps.is_empty()) {
+            plan["backend"] = json!({ "kind": backend.kind().as_str(), "runtime": backend.runtime() });
+            plan["step_limits"] = steps::step_limits_json(&self.step_limits);
+            plan["run_limits"] = steps::run_limits_json(&self.run_limits);
+        }
+        plan
     }
 }
 

@@ -2,6 +2,8 @@ use super::*;
 use crate::contract::{Count, fixtures, raw};
 use crate::policy::fixtures::grant;
 
+mod steps;
+
 fn count(min: u32, max: u32) -> Count {
     Count { min, max }
 }
@@ -75,22 +77,9 @@ fn i4_planned_is_linked_and_within_the_declared() {
         (proposal(&both, &[outputs[0], ("plots", count(0, 5))]), Err("output_count")),
         (proposal(&both, &[outputs[0], ("plots", count(2, 1))]), Err("output_count")),
         (raw::Proposal { extra: "{}".to_owned(), ..good() }, Err("extra_not_supported")),
-        (raw::Proposal { steps: vec![step()], ..good() }, Err("steps_not_supported")),
     ];
     for (index, (proposal, expected)) in cases.into_iter().enumerate() {
         assert_eq!(code(proposal), expected, "case {index}");
-    }
-}
-
-fn step() -> raw::PlannedStep {
-    raw::PlannedStep {
-        name: "trim".to_owned(),
-        image: "fastqc".to_owned(),
-        environment: Vec::new(),
-        instances_max: 1,
-        cpus_max: 1,
-        memory_bytes_max: 1,
-        seconds_max: 1,
     }
 }
 
@@ -135,7 +124,7 @@ fn i4_the_gate_lets_through_what_was_planned() {
         ),
     ];
     for (index, (opened, written, expected)) in cases.into_iter().enumerate() {
-        let found = plan().gate(&opened, &written).map_err(|error| error.code);
+        let found = plan().gate(&opened, &written, &[]).map_err(|error| error.code);
         assert_eq!(found, expected, "case {index}");
     }
 }

@@ -44,7 +44,8 @@ pub(super) async fn harvest(
     files: Vec<Written>,
 ) -> Result<Harvest, Failure> {
     let written: Vec<plan::Written<'_>> = outcome.outputs.iter().map(as_written).collect();
-    plan.gate(&outcome.opened, &written).map_err(|error| failure::of_gate(error.code, &error.message))?;
+    plan.gate(&outcome.opened, &written, &[])
+        .map_err(|error| failure::of_gate(error.code, &error.message))?;
     let report = report(outcome.report.clone(), Arc::clone(&guest.tool)).await?;
 
     // The gate judged what the runner says of its outputs; what is kept is what it had made.

@@ -258,7 +258,7 @@ impl Bed<'_> {
             .iter()
             .map(|output| plan::Written { role: &output.role, key: &output.key, finished: output.finished })
             .collect();
-        plan.gate(&outcome.opened, &written)?;
+        plan.gate(&outcome.opened, &written, &[])?;
         let report = Report::parse(outcome.report.clone(), tool)?;
         for (role, key, file, bytes) in &mut events.outputs {
             let declared = tool.output(role).context("an undeclared output")?;
