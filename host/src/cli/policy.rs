@@ -2,6 +2,7 @@
 
 mod allow;
 mod explain;
+mod images;
 pub(in crate::cli) mod look;
 
 use std::fs::{DirBuilder, File};
@@ -179,7 +180,7 @@ fn diff(old: &Path, new: &Path, settings: &Settings, out: &mut dyn Write) -> any
 }
 
 /// A policy that must be good for what was asked.
-fn good(path: &Path) -> anyhow::Result<Policy> {
+pub(super) fn good(path: &Path) -> anyhow::Result<Policy> {
     Policy::from_bytes(&read(path)?).map_err(|error| {
         let lines: Vec<String> = error.0.iter().map(|found| format!("{}: {found}", path.display())).collect();
         Told::error(EXIT_BAD, lines.join("\n"))

@@ -51,7 +51,7 @@ pub(super) async fn run(
     let after = Policy::from_toml(&edited).map_err(|error| Told::error(EXIT_FAULT, error.to_string()))?;
     let changes = policy::diff(&before, &after);
     if !settings.json {
-        show(out, &found, differences.as_deref(), &changes)?;
+        show(out, &found, &after, differences.as_deref(), &changes)?;
     }
     if !args.yes && !is_yes(out, settings)? {
         writeln!(out, "nothing was changed")?;
@@ -67,7 +67,7 @@ pub(super) async fn run(
     if settings.json {
         let changes: Vec<_> =
             changes.iter().map(|change| json!({ "wider": change.wider, "what": change.what })).collect();
-        let mut told = found.to_json();
+        let mut told = found.to_json(Some(&after));
         told["allowed"] = json!(true);
         told["policy"] = json!(settings.policy_file);
         told["differences"] = json!(differences);
@@ -136,10 +136,11 @@ async fn differences(
 fn show(
     out: &mut dyn Write,
     found: &Looked,
+    policy: &Policy,
     differences: Option<&[String]>,
     changes: &[Change],
 ) -> io::Result<()> {
-    found.print(out)?;
+    found.print(out, Some(policy))?;
     if let Some(differences) = differences {
         writeln!(out, "\nAgainst the version that is offered now, which becomes \"replay\":")?;
         for line in differences {
@@ -156,7 +157,7 @@ fn show(
     if changes.is_empty() {
         writeln!(out, "  nothing")?;
     }
-    Ok(())
+    found.print_missing(out, policy)
 }
 
 /// Asks a person. A script says `--yes`, since nobody can have read the above for it.

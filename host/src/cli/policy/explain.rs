@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::look::Looker;
 use crate::cli::Settings;
 use crate::cli::output::{self, EXIT_ARGUMENTS, EXIT_DENIED, Told};
+use crate::contract::DeclaredImage;
 use crate::policy::{ComponentRule, Decision, Names, Policy, Project, Question, Serve};
 
 #[derive(Args, Clone, Debug)]
@@ -35,17 +36,25 @@ pub(super) async fn run(
         .project(args.project.as_deref())
         .map_err(|denial| Told::arguments(format!("{denial}; {}", denial.advice)))?;
     let rule = offering(args, &policy, settings).await?;
+    let images = images(args, &policy, rule, settings).await;
     let decision = policy.decide(&Question {
         project,
         component: rule.digest,
         toolpack: &rule.name,
         tool: &args.tool,
-        images: &[],
+        images: images.as_deref().unwrap_or_default(),
     });
     if settings.json {
-        output::json(out, &to_json(args, project, rule, &decision))?;
+        let mut told = to_json(args, project, rule, &decision);
+        if let Err(reason) = &images {
+            told["images_unknown"] = json!(reason);
+        }
+        output::json(out, &told)?;
     } else {
         print(args, project, rule, &decision, settings, out)?;
+        if let Err(reason) = &images {
+            writeln!(out, "\nWhich images it declares is not known: {}", output::visible(reason))?;
+        }
     }
     Ok(if decision.verdict.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DENIED) })
 }
@@ -87,6 +96,25 @@ async fn offering<'a>(
     Err(Told::error(EXIT_ARGUMENTS, message))
 }
 
+/// The images that the tool declares, which only the component itself can say; or why nobody knows.
+async fn images(
+    args: &ExplainArgs,
+    policy: &Policy,
+    rule: &ComponentRule,
+    settings: &Settings,
+) -> Result<Vec<DeclaredImage>, String> {
+    // A denied component is not looked at, not even to explain, and no image changes that answer.
+    if policy.admit_component(&rule.digest).is_err() {
+        return Ok(Vec::new());
+    }
+    let looker = Looker::new(settings, policy).map_err(|error| error.to_string())?;
+    let found = looker.kept(&rule.digest).await.map_err(|error| error.to_string())?;
+    let found = found.ok_or_else(|| format!("the file of {} is gone", rule.digest))?;
+    // A tool that it does not have starts nothing.
+    let tool = found.manifest.tools.into_iter().find(|tool| tool.name == args.tool);
+    Ok(tool.map(|tool| tool.images).unwrap_or_default())
+}
+
 fn to_json(args: &ExplainArgs, project: &Project, rule: &ComponentRule, decision: &Decision) -> Value {
     let consulted: Vec<Value> = decision
         .consulted
@@ -106,6 +134,18 @@ fn to_json(args: &ExplainArgs, project: &Project, rule: &ComponentRule, decision
                     json!({ "key": limit.key, "value": limit.value, "rule": limit.rule, "line": limit.line })
                 })
                 .collect();
+            let images: Vec<Value> = grant
+                .images
+                .iter()
+                .map(|image| {
+                    json!({
+                        "name": image.name, "ref": image.image, "platform": image.platform,
+                        "user": image.user,
+                    })
+                })
+                .collect();
+            told["images"] = json!(images);
+            told["backend"] = json!(grant.backend.as_ref().map(|backend| backend.kind().as_str()));
             told["limits"] = json!(limits);
             told["slice"] = grant.slice.to_value();
             told["policy_hash"] = json!(grant.slice.digest());
@@ -142,7 +182,7 @@ fn print(
     let Ok(grant) = &decision.verdict else { return Ok(()) };
     writeln!(out)?;
     let row = |limit: &crate::policy::LimitOrigin| {
-        vec![limit.key.to_owned(), limit.value.clone(), limit.rule.clone(), place(limit.line)]
+        vec![limit.key.clone(), limit.value.clone(), limit.rule.clone(), place(limit.line)]
     };
     let rows: Vec<Vec<String>> = grant.limit_origins.iter().map(row).collect();
     output::table(out, &["limit", "value", "from", "line"], &rows)?;

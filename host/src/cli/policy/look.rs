@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use helix_ids::Digest;
 use serde_json::{Value, json};
 
+use super::images;
 use crate::cli::Settings;
 use crate::cli::home::Home;
 use crate::cli::output::{self, EXIT_FAILED, EXIT_FAULT, Told};
@@ -105,7 +106,8 @@ fn of_guest(error: &GuestError) -> anyhow::Error {
 }
 
 impl Looked {
-    pub fn to_json(&self) -> Value {
+    /// As JSON; with a policy, also what it says of each image.
+    pub fn to_json(&self, policy: Option<&Policy>) -> Value {
         let Manifest { name, version, description, licence, homepage, tools } = &self.manifest;
         json!({
             "digest": self.digest,
@@ -117,12 +119,13 @@ impl Looked {
             "size_bytes": self.inspection.size_bytes.to_string(),
             "functions": self.inspection.functions,
             "imports": self.inspection.imports,
+            "images": images::to_json(&self.manifest, policy),
             "tools": tools.iter().map(tool_json).collect::<Vec<_>>(),
         })
     }
 
     /// All that the toolpack says of itself, for a person.
-    pub fn print(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub fn print(&self, out: &mut dyn Write, policy: Option<&Policy>) -> io::Result<()> {
         let manifest = &self.manifest;
         writeln!(out, "toolpack  {} {}", manifest.name, output::visible(&manifest.version))?;
         writeln!(out, "digest    {}", self.digest)?;
@@ -133,9 +136,14 @@ impl Looked {
             writeln!(out, "homepage  {}", output::visible(&manifest.homepage))?;
         }
         writeln!(out, "imports   {}", output::visible(&self.inspection.imports.join(", ")))?;
-        writeln!(out, "images    none")?;
+        images::print(out, manifest, policy)?;
         indented(out, "  ", &manifest.description)?;
         manifest.tools.iter().try_for_each(|tool| print_tool(out, tool))
+    }
+
+    /// What the policy lacks before this toolpack's containers can start, ready to be added.
+    pub fn print_missing(&self, out: &mut dyn Write, policy: &Policy) -> io::Result<()> {
+        images::print_missing(out, &self.manifest, policy)
     }
 }
 
@@ -151,6 +159,9 @@ fn print_tool(out: &mut dyn Write, tool: &Tool) -> io::Result<()> {
     for output in &tool.outputs {
         writeln!(out, "  makes {} {} of {}", count(output.count), output.role, output.artifact_type)?;
         indented(out, "    ", &output.description)?;
+    }
+    for image in &tool.images {
+        writeln!(out, "  starts containers of {}", image.name)?;
     }
     let params = tool.params_schema.get("properties").and_then(Value::as_object);
     for (name, schema) in params.into_iter().flatten() {
@@ -200,7 +211,7 @@ fn tool_json(tool: &Tool) -> Value {
         "params_schema": tool.params_schema,
         "inputs": inputs,
         "outputs": outputs,
-        "images": [],
+        "images": tool.images.iter().map(|image| &image.name).collect::<Vec<_>>(),
         "software": tool.software,
     })
 }
