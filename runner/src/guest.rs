@@ -81,7 +81,7 @@ impl Loaded {
         let ended = execute(&mut store, &self.pre, question);
         let mut usage = store.data().usage.clone();
         usage.fuel = store.data().limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
-        usage.wall = began.elapsed();
+        usage.wall = began.elapsed().saturating_sub(store.data().waited());
         let done = match ended {
             Ok(Answer::Manifest(manifest)) => Done::Described(manifest),
             Ok(Answer::Proposal(proposal)) => Done::Planned(proposal),
@@ -89,6 +89,8 @@ impl Loaded {
                 report,
                 outputs: store.data().written(),
                 opened: store.data().opened(),
+                published: store.data().published(),
+                steps_unwaited: store.data().steps_unwaited(),
                 usage,
             }),
             Err(stop) => failed(stop, usage),

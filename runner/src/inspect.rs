@@ -16,10 +16,11 @@ use crate::protocol::{CompileLimits, Inspection};
 
 /// What a component may import: our interfaces, at the one version that this host speaks.
 /// `types` holds no function; the encoder names it because the others stand on its records.
-pub const IMPORTS: [&str; 4] = [
+pub const IMPORTS: [&str; 5] = [
     "helix:toolpack/artifacts@1.0.0",
     "helix:toolpack/log@1.0.0",
     "helix:toolpack/outputs@1.0.0",
+    "helix:toolpack/steps@1.0.0",
     "helix:toolpack/types@1.0.0",
 ];
 
@@ -325,10 +326,11 @@ fn check_interface(component: &[u8]) -> Result<(), Refusal> {
 }
 
 /// The package's text, a file an interface, compiled in so that it is the one we were built with.
-const WIT: [(&str, &str); 5] = [
+const WIT: [(&str, &str); 6] = [
     ("artifacts.wit", include_str!("../../wit/v1/artifacts.wit")),
     ("log.wit", include_str!("../../wit/v1/log.wit")),
     ("outputs.wit", include_str!("../../wit/v1/outputs.wit")),
+    ("steps.wit", include_str!("../../wit/v1/steps.wit")),
     ("types.wit", include_str!("../../wit/v1/types.wit")),
     ("world.wit", include_str!("../../wit/v1/world.wit")),
 ];

@@ -5,11 +5,17 @@
 //! Only the client sends descriptors. A runner answers one [`Request`], after a plan perhaps one [`Go`],
 //! and exits.
 
+mod asks;
+
 use std::time::Duration;
 
 use helix_ids::ArtifactType;
 use serde::{Deserialize, Serialize};
 
+pub use self::asks::{
+    Ask, Published, Reply, STEP_ARGV_BYTES_MAX, STEP_ENVIRONMENT_BYTES_MAX, STEP_NAME_BYTES_MAX,
+    STEP_PARTS_MAX, STEP_TAIL_BYTES_MAX, asks_max,
+};
 use crate::raw;
 
 /// Largest body of a frame. A runner may have been taken over by its guest: without this cap it
@@ -57,7 +63,7 @@ pub struct GuestLimits {
     pub memory_bytes: u64,
     pub stack_bytes: u64,
     pub fuel: u64,
-    /// The runner is killed after this.
+    /// The runner is killed after this; what it waits for an [`Ask`] is not counted.
     pub wall: Duration,
     pub host_call_bytes: u64,
     pub host_call_bytes_total: u64,
@@ -67,6 +73,9 @@ pub struct GuestLimits {
     pub decoded_bytes: u64,
     pub outputs: u64,
     pub output_bytes: u64,
+    /// Steps that the policy of the run allows. One more may be asked for: the host, which knows the
+    /// plan, says no in words of its own.
+    pub steps: u64,
 }
 
 /// What was found in a component without compiling it.
@@ -81,7 +90,8 @@ pub struct Inspection {
     pub memories_min_bytes: u64,
 }
 
-/// What an execution used. Agrees to the unit between passes, but for `wall` and `peak_rss`.
+/// What an execution used. Agrees to the unit between passes, but for `wall`, which is without what
+/// the guest waited for an [`Ask`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     pub fuel: u64,
@@ -109,6 +119,7 @@ pub enum Limit {
     OutputBytes,
     Table,
     Instances,
+    Steps,
 }
 
 /// A whole-file check's answer.
@@ -274,6 +285,8 @@ pub enum Event {
         role: String,
         key: String,
     },
+    /// Something that only the host may do; the runner waits for a [`Reply`].
+    Ask(Ask),
     /// The answer, and the last that is said of a request.
     Done(Box<Done>),
 }
@@ -316,7 +329,12 @@ pub enum Done {
 pub struct Ran {
     pub report: raw::Report,
     pub outputs: Vec<Written>,
+    /// Inputs that were opened here or mounted into a step.
     pub opened: Vec<InputSlot>,
+    /// In the order of publication.
+    pub published: Vec<Published>,
+    /// Steps whose end the guest did not wait for.
+    pub steps_unwaited: u32,
     pub usage: Usage,
 }
 

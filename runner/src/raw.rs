@@ -1,7 +1,8 @@
 //! The records of the WIT world as plain data: what a guest says, unchecked.
 //!
-//! They mirror `wit/v1/types.wit` field by field and travel between runner and host as JSON.
-//! In the host nothing past `contract::Manifest::parse` and `plan::Draft::parse` uses them.
+//! They mirror `wit/v1/types.wit` and `wit/v1/steps.wit` field by field and travel between runner and
+//! host as JSON. In the host nothing past `contract::Manifest::parse`, `plan::Draft::parse` and
+//! `plan::Plan::order` uses them.
 
 use serde::{Deserialize, Serialize};
 
@@ -157,34 +158,7 @@ pub enum ToolError {
     Failed { reason: String },
 }
 
-/// An environment variable of a step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Variable {
-    pub name: String,
-    pub value: String,
-}
-
-/// What a step reads: a linked input, or what an earlier step made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    Input { role: String, index: u32 },
-    File { step: u32, capture: String },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mount {
-    pub source: Source,
-    pub name: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Capture {
-    pub name: String,
-    pub artifact_type: String,
-}
-
-/// A container step that a guest asks for.
+/// A step as a guest orders it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     pub name: String,
@@ -197,7 +171,40 @@ pub struct Step {
     pub seconds: u64,
 }
 
-/// How a step ended, as far as a guest may know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variable {
+    pub name: String,
+    pub value: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    pub source: Source,
+    pub name: String,
+}
+
+/// Where a mount's bytes come from: never a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Input {
+        role: String,
+        index: u32,
+    },
+    /// A capture of an earlier step, by that step's ordinal.
+    File {
+        step: u32,
+        capture: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capture {
+    pub name: String,
+    pub artifact_type: String,
+}
+
+/// How a step ended, as a guest sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepEnd {

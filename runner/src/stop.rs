@@ -32,6 +32,8 @@ pub const GUEST_ABI: &str = "guest_abi";
 pub const IMPORT_MISUSE: &str = "import_misuse";
 /// The guest called an import other than `log` while `describe` or `plan` ran.
 pub const IMPORT_DURING_PLAN: &str = "import_during_plan";
+/// What a step made is damaged, and the guest opened it decoded.
+pub const STEP_FILE_DAMAGED: &str = "step_file_damaged";
 /// The guest's answer is larger than any that the contract allows.
 pub const ANSWER_TOO_LARGE: &str = "answer_too_large";
 

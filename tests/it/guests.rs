@@ -175,7 +175,7 @@ impl Source {
         let mut resolve = Resolve::default();
         let wit = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("wit").join("v1");
         let mut group = String::from("package helix:toolpack@1.0.0;\n");
-        for file in ["types", "artifacts", "outputs", "log", "world"] {
+        for file in ["types", "artifacts", "outputs", "steps", "log", "world"] {
             let text = fs::read_to_string(wit.join(format!("{file}.wit")))?;
             group.push_str(&text.replace("package helix:toolpack@1.0.0;", ""));
         }

@@ -128,6 +128,7 @@ fn limit_code(limit: Limit) -> &'static str {
         Limit::OutputBytes => "limit_output_bytes",
         Limit::Table => "limit_table",
         Limit::Instances => "limit_instances",
+        Limit::Steps => "limit_steps",
     }
 }
 
@@ -144,6 +145,7 @@ fn limit_advice(limit: Limit) -> &'static str {
         | Limit::Outputs
         | Limit::OutputBytes
         | Limit::Instances => "the operator can raise this limit under [limits.guest]",
+        Limit::Steps => "the operator can raise `steps` under [limits.run]",
     }
 }
 

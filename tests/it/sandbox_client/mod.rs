@@ -12,8 +12,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use helix_ids::ArtifactType;
 use helixmcp::contract::raw;
-use helixmcp::sandbox::client::{GuestError, InputFile, LoadError, RunEvents, RunOutcome, SandboxSettings};
-use helixmcp::sandbox::protocol::{CompileLimits, GuestLimits, Limit, Verdict};
+use helixmcp::sandbox::client::{
+    Answering, GuestError, InputFile, LoadError, RunEvents, RunOutcome, SandboxSettings,
+};
+use helixmcp::sandbox::protocol::{Ask, CompileLimits, GuestLimits, Limit, Verdict};
 use helixmcp::sandbox::{Compiled, Execution, Pace, Sandbox};
 
 mod components;
@@ -21,6 +23,7 @@ mod files;
 mod first_use;
 mod guests;
 mod processes;
+pub mod steps;
 mod warm;
 
 const MIB: u64 = 1024 * 1024;
@@ -52,6 +55,7 @@ fn guest_limits() -> GuestLimits {
         decoded_bytes: 64 * MIB,
         outputs: 4,
         output_bytes: 64 * MIB,
+        steps: 0,
     }
 }
 
@@ -203,6 +207,14 @@ impl RunEvents for Outputs {
     fn progress(&mut self, done: u64, total: Option<u64>, _text: &str) {
         self.said().progress.push((done, total));
     }
+
+    fn ask(&mut self, _ask: Ask) -> Answering<'_> {
+        nobody_answers()
+    }
+}
+
+fn nobody_answers() -> Answering<'static> {
+    Box::pin(std::future::ready(Err(std::io::Error::other("there are no steps here"))))
 }
 
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {

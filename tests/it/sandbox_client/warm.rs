@@ -192,6 +192,10 @@ impl RunEvents for Watch {
     fn log(&mut self, _level: &str, _text: &str) {}
 
     fn progress(&mut self, _done: u64, _total: Option<u64>, _text: &str) {}
+
+    fn ask(&mut self, _ask: Ask) -> Answering<'_> {
+        nobody_answers()
+    }
 }
 
 /// How nice each thread of a process is.

@@ -24,6 +24,7 @@ const WIT: &[&str] = &[
     include_str!("../../../../wit/v1/types.wit"),
     include_str!("../../../../wit/v1/artifacts.wit"),
     include_str!("../../../../wit/v1/outputs.wit"),
+    include_str!("../../../../wit/v1/steps.wit"),
     include_str!("../../../../wit/v1/log.wit"),
 ];
 

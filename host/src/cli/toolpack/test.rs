@@ -22,8 +22,8 @@ use crate::contract::{CheckLevel, Manifest, Report, Tool, arguments, raw};
 use crate::plan::{self, Draft, Plan};
 use crate::policy::{Grant, GuestLimits, RunLimits, Serve, StepLimits};
 use crate::run::limits;
-use crate::sandbox::client::{InputFile, RunEvents, RunOutcome};
-use crate::sandbox::protocol::{Usage, Verdict};
+use crate::sandbox::client::{Answering, InputFile, RunEvents, RunOutcome};
+use crate::sandbox::protocol::{Ask, Usage, Verdict};
 use crate::sandbox::{Compiled, Execution, GuestError, Pace};
 
 /// How much of an output its sniffer sees, as at a host's gate.
@@ -175,6 +175,9 @@ impl Bed<'_> {
             Ok((proposal, _warm)) => proposal,
             Err(error) => return refused(error),
         };
+        if let Some(step) = proposal.steps.first() {
+            bail!("{}", no_backend("plans", &step.name));
+        }
         let plan = check(proposal, &call, tool)?;
         self.execute(tool, &call, &plan, &inputs).await
     }
@@ -201,6 +204,9 @@ impl Bed<'_> {
         let execution =
             Execution { component, call, roles: &roles, limits: &caps, warm: None, pace: Pace::Usual };
         let ran = self.shelf.sandbox.run(execution, files, &mut events).await;
+        if let Some(step) = &events.step {
+            bail!("{}", no_backend("starts", step));
+        }
         let outcome = match ran {
             Ok(outcome) => outcome,
             Err(error) => {
@@ -351,6 +357,14 @@ fn check(proposal: raw::Proposal, call: &raw::Call, tool: &Tool) -> anyhow::Resu
     Ok(plan::check(draft, &linked, tool, &grant)?)
 }
 
+/// Steps are containers, and here is nothing that would run one.
+fn no_backend(how: &str, step: &str) -> String {
+    format!(
+        "the tool {how} the step {step:?}, and `toolpack test` has no backend to run it: test the tool natively, \
+         with `Bench::step`, and the whole of it on a host with a backend"
+    )
+}
+
 /// A tool's own no, a trap or a limit is what the run left; only ours is an error of the test.
 fn refused(error: GuestError) -> anyhow::Result<(Left, Usage)> {
     let (said, usage) = match error {
@@ -376,6 +390,8 @@ struct Events {
     /// Role, key, file, and its bytes once the guest has returned.
     outputs: Vec<(String, String, File, Vec<u8>)>,
     log: Vec<String>,
+    /// The step that it wanted to start.
+    step: Option<String>,
 }
 
 impl RunEvents for Events {
@@ -390,4 +406,12 @@ impl RunEvents for Events {
     }
 
     fn progress(&mut self, _done: u64, _total: Option<u64>, _text: &str) {}
+
+    fn ask(&mut self, ask: Ask) -> Answering<'_> {
+        // Nothing else can be asked for before a step was started.
+        if let Ask::Start { step } = ask {
+            self.step = Some(step.name);
+        }
+        Box::pin(std::future::ready(Err(io::Error::other("there is no backend"))))
+    }
 }

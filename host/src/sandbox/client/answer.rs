@@ -1,12 +1,12 @@
 //! How a request to a runner ended, in our own words: a runner may have been taken over, so its own
 //! are looked up.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::WrittenOutput;
 use super::session::Lost;
 use crate::contract::raw;
-use crate::sandbox::protocol::{CompileLimits, Done, Failure, Limit, Ran, Usage};
+use crate::sandbox::protocol::{CompileLimits, Done, Failure, Limit, Published, Ran, Usage};
 
 /// Why a component is refused, or could not be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +45,12 @@ pub struct RunOutcome {
     pub report: raw::Report,
     /// (role, key, finished, bytes written), in the order of creation.
     pub outputs: Vec<WrittenOutput>,
-    /// (role, index) of every input that was opened.
+    /// (role, index) of every input that was opened or mounted into a step.
     pub opened: Vec<(String, u32)>,
+    /// Files of steps that are to become outputs, in the order of publication.
+    pub published: Vec<Published>,
+    /// Steps whose end the guest did not wait for.
+    pub unwaited: u32,
     pub usage: Usage,
 }
 
@@ -86,12 +90,12 @@ impl LoadError {
 }
 
 impl GuestError {
-    pub(super) fn lost(lost: Lost, wall: Duration, began: Instant) -> Self {
+    pub(super) fn lost(lost: Lost, wall: Duration) -> Self {
         match lost {
             Lost::Wall => Self::Limit {
                 limit: Limit::Wall,
                 message: format!("the runner was stopped after {} ms", wall.as_millis()),
-                usage: Usage { wall: began.elapsed(), ..Usage::default() },
+                usage: Usage { wall, ..Usage::default() },
             },
             other => Self::Fault { message: other.to_string() },
         }
@@ -127,6 +131,8 @@ impl From<Ran> for RunOutcome {
             report: ran.report,
             outputs: ran.outputs,
             opened: ran.opened.into_iter().map(|slot| (slot.role, slot.index)).collect(),
+            published: ran.published,
+            unwaited: ran.steps_unwaited,
             usage: ran.usage,
         }
     }
@@ -148,8 +154,14 @@ const LOAD_CODES: [&str; 11] = [
 ];
 
 /// Reasons why an execution trapped.
-const TRAP_CODES: [&str; 5] =
-    ["answer_too_large", "guest_abi", "guest_trap", "import_during_plan", "import_misuse"];
+const TRAP_CODES: [&str; 6] = [
+    "answer_too_large",
+    "guest_abi",
+    "guest_trap",
+    "import_during_plan",
+    "import_misuse",
+    "step_file_damaged",
+];
 
 pub(super) fn known(codes: &[&'static str], code: &str) -> Option<&'static str> {
     codes.iter().copied().find(|known| *known == code)

@@ -3,6 +3,7 @@
 mod answer;
 mod cache;
 mod cgroup;
+mod clock;
 mod code;
 mod pool;
 pub mod probe;
@@ -12,20 +13,22 @@ mod talk;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use helix_ids::{ArtifactType, Digest};
 
 use self::cache::{Cache, Key};
 use self::cgroup::Room;
+use self::clock::Clock;
 use self::code::Code;
 use self::pool::Pool;
 use self::session::{Lost, Session};
-use self::talk::{MostSaid, Nothing, ended, listen, talk};
+use self::talk::{MostSaid, Nothing, begin, ended, listen, talk};
 use super::protocol::{
-    CompileLimits, Done, Go, GuestLimits, HEAD_BYTES_MAX, InputSlot, Inspection, Request, Verdict,
+    Ask, CompileLimits, Done, Go, GuestLimits, HEAD_BYTES_MAX, InputSlot, Inspection, Reply, Request, Verdict,
 };
 use crate::contract::raw;
 
@@ -52,6 +55,7 @@ const METADATA_LIMITS: GuestLimits = GuestLimits {
     decoded_bytes: 0,
     outputs: 0,
     output_bytes: 0,
+    steps: 0,
 };
 
 /// Starts and holds runners. One for each host.
@@ -86,7 +90,16 @@ pub trait RunEvents: Send {
     fn create_output(&mut self, role: &str, key: &str) -> std::io::Result<File>;
     fn log(&mut self, level: &str, text: &str);
     fn progress(&mut self, done: u64, total: Option<u64>, text: &str);
+    /// The guest asks for what only the host may do. Time spent here is not the guest's, and a future
+    /// that is dropped was for a runner that is gone.
+    ///
+    /// # Errors
+    /// Ends the attempt as a fault.
+    fn ask(&mut self, ask: Ask) -> Answering<'_>;
 }
+
+/// The host's answer to an [`Ask`], and the file that comes with [`Reply::Opened`].
+pub type Answering<'a> = Pin<Box<dyn Future<Output = std::io::Result<(Reply, Option<File>)>> + Send + 'a>>;
 
 /// A runner that has planned a call and stays to run it. Dropped, it is killed.
 #[derive(Debug)]
@@ -250,9 +263,9 @@ impl Sandbox {
         let then = then.filter(|then| then.stack_bytes == METADATA_LIMITS.stack_bytes).cloned();
         let request = Request::Plan { limits: METADATA_LIMITS, call: call.clone(), then: then.clone() };
         let code = self.code(component).await?;
-        let (began, wall) = (Instant::now(), METADATA_LIMITS.wall);
+        let wall = METADATA_LIMITS.wall;
         let answered = self.exchange(&request, &[code.as_fd()], wall, pace, &mut Nothing).await;
-        match answered.map_err(|lost| GuestError::lost(lost, wall, began))? {
+        match answered.map_err(|lost| GuestError::lost(lost, wall))? {
             (Done::Planned(proposal), session) => {
                 let (component, call) = (component.digest, call.clone());
                 Ok((proposal, then.map(|limits| Warm { session, component, call, limits })))
@@ -325,26 +338,18 @@ impl Sandbox {
             return Ok(None);
         };
         session.keep_pace(pace);
-        let began = Instant::now();
-        let talk = async {
-            session.send(&go, files).await?;
-            let first = session.next().await?;
-            Ok(first)
+        let mut clock = Clock::new(limits.wall);
+        let first = match clock.within(begin(&mut session, &go, files)).await {
+            Ok(first) => first,
+            Err(Lost::Died { heard: false, .. }) => return Ok(None),
+            Err(lost) => return Err(GuestError::lost(lost, limits.wall)),
         };
-        let first = match tokio::time::timeout(limits.wall, talk).await {
-            Ok(Ok(first)) => first,
-            Ok(Err(Lost::Died { heard: false, .. })) => return Ok(None),
-            Ok(Err(lost)) => return Err(GuestError::lost(lost, limits.wall, began)),
-            Err(_elapsed) => return Err(GuestError::lost(Lost::Wall, limits.wall, began)),
+        let most = MostSaid::of_run(&limits, &go.roles);
+        let ended = match listen(&mut session, first, most, &mut clock, events).await {
+            Ok(done) => ended(done, session).await,
+            Err(lost) => Err(lost),
         };
-        let most = MostSaid { log_bytes: limits.log_bytes, outputs: limits.outputs, roles: &go.roles };
-        let left = limits.wall.saturating_sub(began.elapsed());
-        let ended = match tokio::time::timeout(left, listen(&mut session, first, most, events)).await {
-            Ok(Ok(done)) => ended(done, session).await,
-            Ok(Err(lost)) => Err(lost),
-            Err(_elapsed) => Err(Lost::Wall),
-        };
-        ended.map(Some).map_err(|lost| GuestError::lost(lost, limits.wall, began))
+        ended.map(Some).map_err(|lost| GuestError::lost(lost, limits.wall))
     }
 
     /// Reads a whole file in a runner and says whether it is complete and well formed.
@@ -386,12 +391,11 @@ impl Sandbox {
         pace: Pace,
         events: &mut dyn RunEvents,
     ) -> Result<Done, GuestError> {
-        let began = Instant::now();
         let done = match self.exchange(request, files, wall, pace, events).await {
             Ok((done, session)) => ended(done, session).await,
             Err(lost) => Err(lost),
         };
-        done.map_err(|lost| GuestError::lost(lost, wall, began))
+        done.map_err(|lost| GuestError::lost(lost, wall))
     }
 
     /// One request to one runner, and the runner. Whatever ends this future ends it: the session kills
@@ -406,8 +410,7 @@ impl Sandbox {
     ) -> Result<(Done, Session), Lost> {
         let mut session = self.pool.take(Room::of(request)).await?;
         session.keep_pace(pace);
-        let talk = talk(&mut session, request, files, events);
-        let done = tokio::time::timeout(wall, talk).await.map_err(|_elapsed| Lost::Wall)??;
+        let done = talk(&mut session, request, files, &mut Clock::new(wall), events).await?;
         Ok((done, session))
     }
 }

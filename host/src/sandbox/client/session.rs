@@ -57,6 +57,8 @@ pub enum Lost {
     OutOfTurn,
     #[error("a file for an output cannot be made: {0}")]
     Output(#[source] io::Error),
+    #[error("what the guest asked for cannot be had: {0}")]
+    Asked(#[source] io::Error),
     #[error("the time is over")]
     Wall,
 }
