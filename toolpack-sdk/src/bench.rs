@@ -1,5 +1,9 @@
 //! A host in memory, so that a tool's tests are plain `cargo test`.
 
+mod steps;
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
@@ -8,15 +12,19 @@ use std::rc::Rc;
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
 
-use crate::host::{Host, How, Level, Sink, Source};
+use self::steps::{Faked, Stage};
+pub use self::steps::{Ordered, Played};
+use crate::host::{Host, How, Level, Running, Sink, Source};
 use crate::manifest::{Call, LinkedInput};
+use crate::steps::Order;
 use crate::{Tool, ToolError, tool};
 
-/// Inputs for one call, in memory.
+/// Inputs for one call, in memory, and what stands in for its containers.
 #[derive(Clone, Default)]
 pub struct Bench {
     inputs: Vec<LinkedInput>,
     bytes: Vec<Rc<[u8]>>,
+    fakes: BTreeMap<String, Rc<Faked>>,
 }
 
 /// What a call left behind.
@@ -77,16 +85,36 @@ impl Bench {
         self
     }
 
+    /// Lets a function stand in for each step of this name: it sees what was ordered and says what came of
+    /// it. The steps of a test end in the order in which they are started.
+    #[must_use]
+    pub fn step(mut self, name: &str, fake: impl Fn(&Ordered) -> Played + 'static) -> Self {
+        self.fakes.insert(name.to_owned(), Rc::new(fake));
+        self
+    }
+
     /// Plans and runs a tool with params as JSON.
     ///
     /// # Errors
-    /// The tool's own; also an output that was not finished.
+    /// The tool's own; also an output that was not finished, and steps that no host would run so: beside
+    /// the plan, without what they promised, never waited for.
     pub fn run<T: Tool>(&self, params: &str) -> Result<Done, ToolError> {
         let call = Call { tool: T::NAME.to_owned(), params: params.to_owned(), inputs: self.inputs.clone() };
-        tool::plan::<T>(&call)?;
+        let planned = tool::plan::<T>(&call)?.steps;
 
-        let memory = Rc::new(Memory { bench: self.clone(), outputs: Rc::default(), log: RefCell::default() });
-        let report = tool::run::<T>(&call, Rc::clone(&memory) as Rc<dyn Host>)?;
+        let outputs = Outputs::default();
+        let stage = Rc::new(Stage::new(planned, self.fakes.clone(), Rc::clone(&outputs)));
+        let memory = Rc::new(Memory {
+            bench: self.clone(),
+            outputs,
+            log: RefCell::default(),
+            stage: Rc::clone(&stage),
+        });
+        let report = tool::run::<T>(&call, Rc::clone(&memory) as Rc<dyn Host>);
+        // What a host refuses, the tool never sees.
+        stage.refused()?;
+        let report = report?;
+        stage.left()?;
         let written = memory.outputs.borrow();
         if let Some(((role, key), _)) = written.iter().find(|(_, output)| !output.finished) {
             return Err(ToolError::failed(format!("output {role}/{key} was not finished")));
@@ -109,27 +137,24 @@ struct Memory {
     bench: Bench,
     outputs: Outputs,
     log: RefCell<Vec<(Level, String)>>,
+    stage: Rc<Stage>,
+}
+
+impl Memory {
+    fn linked(&self, role: &str, index: u32) -> Rc<[u8]> {
+        let inputs = self.bench.inputs.iter().zip(&self.bench.bytes);
+        let mut matching = inputs.filter(|(input, _)| input.role == role && input.index == index);
+        matching.next().map(|(_, bytes)| Rc::clone(bytes)).unwrap_or_default()
+    }
 }
 
 impl Host for Memory {
     fn open(&self, role: &str, index: u32, how: How) -> Box<dyn Source> {
-        let inputs = self.bench.inputs.iter().zip(&self.bench.bytes);
-        let mut matching = inputs.filter(|(input, _)| input.role == role && input.index == index);
-        let bytes = matching.next().map(|(_, bytes)| Rc::clone(bytes)).unwrap_or_default();
-        if how == How::Decoded && bytes.starts_with(&[0x1f, 0x8b]) {
-            Box::new(Decoded(MultiGzDecoder::new(Cursor::new(bytes))))
-        } else {
-            Box::new(Raw(Cursor::new(bytes)))
-        }
+        source(self.linked(role, index), how)
     }
 
     fn create(&self, role: &str, key: &str) -> Result<Box<dyn Sink>, ToolError> {
-        let name = (role.to_owned(), key.to_owned());
-        let mut outputs = self.outputs.borrow_mut();
-        if outputs.contains_key(&name) {
-            return Err(ToolError::failed(format!("output key {key:?} of role {role:?} is taken")));
-        }
-        outputs.insert(name.clone(), Written::default());
+        let name = begin(&self.outputs, role, key, Written::default())?;
         Ok(Box::new(Member { name, outputs: Rc::clone(&self.outputs) }))
     }
 
@@ -138,6 +163,34 @@ impl Host for Memory {
     }
 
     fn progress(&self, _done: u64, _total: Option<u64>, _text: &str) {}
+
+    fn start(&self, order: &Order<'_>) -> Box<dyn Running> {
+        Stage::start(&self.stage, order, |role, index| self.linked(role, index))
+    }
+
+    fn wait_any(&self, steps: &[&dyn Running]) -> usize {
+        self.stage.wait_any(steps)
+    }
+}
+
+/// Begins an output, or takes down one that is made elsewhere.
+fn begin(outputs: &Outputs, role: &str, key: &str, written: Written) -> Result<(String, String), ToolError> {
+    let name = (role.to_owned(), key.to_owned());
+    let mut outputs = outputs.borrow_mut();
+    if outputs.contains_key(&name) {
+        return Err(ToolError::failed(format!("output key {key:?} of role {role:?} is taken")));
+    }
+    outputs.insert(name.clone(), written);
+    Ok(name)
+}
+
+/// Bytes as a host hands them over.
+fn source(bytes: Rc<[u8]>, how: How) -> Box<dyn Source> {
+    if how == How::Decoded && bytes.starts_with(&[0x1f, 0x8b]) {
+        Box::new(Decoded(MultiGzDecoder::new(Cursor::new(bytes))))
+    } else {
+        Box::new(Raw(Cursor::new(bytes)))
+    }
 }
 
 struct Raw(Cursor<Rc<[u8]>>);

@@ -1,12 +1,15 @@
 //! The component's side of the world: turns the generated records into ours and back.
 
+mod steps;
+
 use std::io;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Once;
 
-use crate::host::{Host, How, Level, Sink, Source};
+use crate::host::{Host, How, Level, Running, Sink, Source};
 use crate::manifest::{self, CheckLevel};
+use crate::steps::Order;
 use crate::{ToolError, Toolpack};
 
 #[expect(clippy::all, reason = "generated from wit/v1")]
@@ -56,10 +59,7 @@ struct World;
 
 impl Host for World {
     fn open(&self, role: &str, index: u32, how: How) -> Box<dyn Source> {
-        let how = match how {
-            How::Raw => artifacts::How::Raw,
-            How::Decoded => artifacts::How::Decoded,
-        };
+        let how = how.into();
         // An `Input` exists only for what is linked, so a refusal is the host's own mistake.
         match artifacts::open(role, index, how) {
             Ok(reader) => Box::new(reader),
@@ -70,12 +70,7 @@ impl Host for World {
     fn create(&self, role: &str, key: &str) -> Result<Box<dyn Sink>, ToolError> {
         match outputs::create(role, key) {
             Ok(writer) => Ok(Box::new(writer)),
-            Err(outputs::CreateError::Undeclared) => {
-                Err(ToolError::failed(format!("no output role {role:?} is declared")))
-            }
-            Err(outputs::CreateError::BadKey) => {
-                Err(ToolError::failed(format!("output key {key:?} of role {role:?} is malformed or taken")))
-            }
+            Err(refused) => Err(not_created(refused, role, key)),
         }
     }
 
@@ -91,6 +86,33 @@ impl Host for World {
 
     fn progress(&self, done: u64, total: Option<u64>, text: &str) {
         log::progress(done, total, text);
+    }
+
+    fn start(&self, order: &Order<'_>) -> Box<dyn Running> {
+        steps::start(order)
+    }
+
+    fn wait_any(&self, steps: &[&dyn Running]) -> usize {
+        steps::wait_any(steps)
+    }
+}
+
+impl From<How> for artifacts::How {
+    fn from(how: How) -> Self {
+        match how {
+            How::Raw => Self::Raw,
+            How::Decoded => Self::Decoded,
+        }
+    }
+}
+
+/// Why there is no output, in words for the toolpack's author.
+fn not_created(refused: outputs::CreateError, role: &str, key: &str) -> ToolError {
+    match refused {
+        outputs::CreateError::Undeclared => ToolError::failed(format!("no output role {role:?} is declared")),
+        outputs::CreateError::BadKey => {
+            ToolError::failed(format!("output key {key:?} of role {role:?} is malformed or taken"))
+        }
     }
 }
 
@@ -163,6 +185,11 @@ impl From<manifest::DeclaredTool> for wit::Tool {
             url: software.url,
             licence: software.licence,
         };
+        let image = |image: manifest::DeclaredImage| wit::DeclaredImage {
+            name: image.name,
+            reference: image.reference,
+            platform: image.platform,
+        };
         Self {
             name: tool.name,
             contract: tool.contract,
@@ -172,7 +199,7 @@ impl From<manifest::DeclaredTool> for wit::Tool {
             result_schema: tool.result_schema,
             inputs: tool.inputs.into_iter().map(input).collect(),
             outputs: tool.outputs.into_iter().map(Into::into).collect(),
-            images: Vec::new(),
+            images: tool.images.into_iter().map(image).collect(),
             read_only: tool.read_only,
             idempotent: tool.idempotent,
             software: tool.software.into_iter().map(software).collect(),
@@ -209,8 +236,22 @@ impl From<manifest::Proposal> for wit::Proposal {
         Self {
             inputs: proposal.inputs.into_iter().map(input).collect(),
             outputs: proposal.outputs.into_iter().map(output).collect(),
-            steps: Vec::new(),
+            steps: proposal.steps.into_iter().map(Into::into).collect(),
             extra: String::new(),
+        }
+    }
+}
+
+impl From<manifest::PlannedStep> for wit::PlannedStep {
+    fn from(step: manifest::PlannedStep) -> Self {
+        Self {
+            name: step.name,
+            image: step.image,
+            environment: step.environment,
+            instances_max: step.instances_max,
+            cpus_max: step.cpus_max,
+            memory_bytes_max: step.memory_bytes_max,
+            seconds_max: step.seconds_max,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The border to whoever runs the tool: a HelixMCP host, or memory in a native test.
 
+use std::any::Any;
 use std::io;
 use std::rc::Rc;
 
 use crate::ToolError;
-use crate::manifest::LinkedInput;
+use crate::manifest::{LinkedInput, PlannedStep};
+use crate::steps::{Ended, Order};
 
 /// How an input's bytes are to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,25 @@ pub trait Sink {
     fn finish(&mut self);
 }
 
+/// A step that was started.
+#[doc(hidden)]
+pub trait Running {
+    fn wait(&self) -> Ended;
+    fn capture(&self, name: &str) -> Box<dyn Promise>;
+    /// Itself, for the host that made it.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// A file of a step.
+#[doc(hidden)]
+pub trait Promise {
+    /// `None` where it was not made.
+    fn open(&self, how: How) -> Option<Box<dyn Source>>;
+    fn publish(&self, role: &str, key: &str) -> Result<(), ToolError>;
+    /// Itself, for the host that made it.
+    fn as_any(&self) -> &dyn Any;
+}
+
 /// The world's imports.
 #[doc(hidden)]
 pub trait Host {
@@ -51,14 +72,17 @@ pub trait Host {
     fn create(&self, role: &str, key: &str) -> Result<Box<dyn Sink>, ToolError>;
     fn log(&self, level: Level, text: &str);
     fn progress(&self, done: u64, total: Option<u64>, text: &str);
+    fn start(&self, order: &Order<'_>) -> Box<dyn Running>;
+    fn wait_any(&self, steps: &[&dyn Running]) -> usize;
 }
 
-/// One call's host and linked inputs.
+/// One call's host, linked inputs and planned steps.
 #[doc(hidden)]
 #[derive(Clone)]
 pub struct Session {
     pub host: Rc<dyn Host>,
     pub inputs: Rc<[LinkedInput]>,
+    pub planned: Rc<[PlannedStep]>,
 }
 
 /// Tells those who wait how the run goes. No answer comes back, so nothing follows from it.

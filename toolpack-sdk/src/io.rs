@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read, Write};
 use crate::ToolError;
 use crate::host::{How, Session, Sink, Source};
 use crate::manifest::{DeclaredInput, DeclaredOutput, LinkedInput};
+use crate::steps::StepFile;
 
 /// Most bytes that one read may ask of the host, and what a [`Reader`] asks for.
 pub const CHUNK_BYTES: u32 = 1_048_576;
@@ -18,6 +19,9 @@ pub trait ToolIo: Sized {
     fn inputs() -> Vec<DeclaredInput>;
     /// What the tool writes.
     fn outputs() -> Vec<DeclaredOutput>;
+    /// Whether the tool starts container steps.
+    #[doc(hidden)]
+    const STEPS: bool;
     #[doc(hidden)]
     fn link(session: &Session) -> Self;
 }
@@ -87,7 +91,7 @@ impl Input {
 
     fn open_as(&self, how: How) -> Reader {
         let source = self.session.host.open(&self.linked.role, self.linked.index, how);
-        Reader { source, chunk: Vec::new(), at: 0 }
+        Reader::new(source)
     }
 
     /// An error that says that the caller should bring another artifact in this place.
@@ -101,7 +105,7 @@ impl Input {
     }
 }
 
-/// Reads an input in chunks of [`CHUNK_BYTES`].
+/// Reads an input, or what a step made, in chunks of [`CHUNK_BYTES`].
 pub struct Reader {
     source: Box<dyn Source>,
     chunk: Vec<u8>,
@@ -109,6 +113,10 @@ pub struct Reader {
 }
 
 impl Reader {
+    pub(crate) fn new(source: Box<dyn Source>) -> Self {
+        Self { source, chunk: Vec::new(), at: 0 }
+    }
+
     /// The next bytes as one owned chunk, or `None` at the end: the fastest way through an input.
     ///
     /// # Errors
@@ -186,6 +194,23 @@ impl OutputRole {
     pub fn create_keyed(&self, key: &str) -> Result<Output, ToolError> {
         let sink = self.session.host.create(self.role, key)?;
         Ok(Output { sink, gathered: Vec::new() })
+    }
+
+    /// Makes a step's file the only member of a role, without its bytes passing through the tool. It need
+    /// not be made yet; the run fails if it is not when the tool returns.
+    ///
+    /// # Errors
+    /// When the member was begun before.
+    pub fn publish(&self, file: &StepFile) -> Result<(), ToolError> {
+        self.publish_keyed(self.role, file)
+    }
+
+    /// Makes a step's file one of many members, as [`OutputRole::create_keyed`] begins one.
+    ///
+    /// # Errors
+    /// When the key is taken or malformed.
+    pub fn publish_keyed(&self, key: &str, file: &StepFile) -> Result<(), ToolError> {
+        file.promise.publish(self.role, key)
     }
 
     /// Writes the only member at once.

@@ -71,6 +71,7 @@ mod io;
 mod macros;
 mod manifest;
 mod schema;
+mod steps;
 mod tool;
 pub mod types;
 
@@ -81,30 +82,32 @@ mod bench;
 pub mod guest;
 
 #[cfg(not(target_family = "wasm"))]
-pub use bench::{Bench, Done};
+pub use bench::{Bench, Done, Ordered, Played};
 pub use error::ToolError;
 pub use host::{How, Level, Log};
 pub use io::{CHUNK_BYTES, Input, InputRole, Output, OutputRole, Reader, ToolIo};
 pub use manifest::{
-    Call, CheckLevel, Count, DeclaredInput, DeclaredOutput, DeclaredTool, LinkedInput, Manifest,
-    PlannedInput, PlannedOutput, Proposal, Software,
+    Call, CheckLevel, Count, DeclaredImage, DeclaredInput, DeclaredOutput, DeclaredTool, LinkedInput,
+    Manifest, PlannedInput, PlannedOutput, PlannedStep, Proposal, Software,
 };
+pub use steps::{Ended, Exited, Order, Step, StepFile, Steps};
 pub use tool::{Report, Tool, Toolpack};
 
 /// What the macros call. No part of the interface.
 #[doc(hidden)]
 pub mod private {
-    pub use crate::host::{Host, Session, Sink, Source};
+    pub use crate::host::{Host, Promise, Running, Session, Sink, Source};
     pub use crate::tool::{declare, plan, run, unknown_tool};
 }
 
 /// All that a tool's source needs, to `use` at once.
 pub mod prelude {
     #[cfg(not(target_family = "wasm"))]
-    pub use crate::bench::{Bench, Done};
+    pub use crate::bench::{Bench, Done, Ordered, Played};
     pub use crate::{
-        Call, Input, InputRole, Log, Output, OutputRole, Reader, Report, Software, Tool, ToolError, ToolIo,
-        Toolpack, export_toolpack, tool_io,
+        Call, DeclaredImage, Ended, Exited, Input, InputRole, LinkedInput, Log, Output, OutputRole,
+        PlannedStep, Reader, Report, Software, Step, StepFile, Steps, Tool, ToolError, ToolIo, Toolpack,
+        export_toolpack, tool_io,
     };
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};

@@ -5,7 +5,8 @@
 ///
 /// An input is `role: [TYPE, …] MIN..=MAX "description";`, an output is
 /// `role: TYPE "label" MIN..=MAX check LEVEL "description";` where the level is `none`, `sniff`
-/// or `whole`. The types are the constants of [`crate::types`].
+/// or `whole`. The types are the constants of [`crate::types`]. A last line `steps;` gives a tool that
+/// starts container steps the field `steps`, a [`crate::Steps`].
 ///
 /// ```
 /// helix_toolpack::tool_io! {
@@ -29,12 +30,14 @@ macro_rules! tool_io {
                 $out_role:ident: $out_type:ident $label:literal $out_min:literal..=$out_max:literal
                     check $level:ident $out_text:literal;
             )* }
+            $($steps:ident;)?
         }
     ) => {
         $(#[$doc])*
         $visibility struct $name {
             $(#[doc = $in_text] pub $in_role: $crate::InputRole,)*
             $(#[doc = $out_text] pub $out_role: $crate::OutputRole,)*
+            $(#[doc = "Starts container steps."] pub $steps: $crate::Steps,)?
         }
 
         impl $crate::ToolIo for $name {
@@ -58,14 +61,18 @@ macro_rules! tool_io {
                 }),*]
             }
 
+            const STEPS: bool = false $(|| $crate::tool_io!(@steps $steps))?;
+
             fn link(session: &$crate::private::Session) -> Self {
                 Self {
                     $($in_role: $crate::InputRole::new(session, stringify!($in_role)),)*
                     $($out_role: $crate::OutputRole::new(session, stringify!($out_role)),)*
+                    $($steps: $crate::Steps::new(session),)?
                 }
             }
         }
     };
+    (@steps steps) => { true };
     (@level none) => { $crate::CheckLevel::None };
     (@level sniff) => { $crate::CheckLevel::Sniff };
     (@level whole) => { $crate::CheckLevel::Whole };

@@ -1,5 +1,5 @@
 //! The records that cross the border, as plain data. They mirror `wit/v1/types.wit`; what this
-//! version leaves out (images, steps, `extra`) must be empty.
+//! version leaves out (`extra`) must be empty.
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,54 @@ impl Software {
     }
 }
 
+/// A container image that a tool's steps may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeclaredImage {
+    /// Short name, `[a-z][a-z0-9-]{0,39}`.
+    pub name: String,
+    /// `registry/repository@sha256:…`, never a tag.
+    pub reference: String,
+    /// Such as `linux/amd64`.
+    pub platform: String,
+}
+
+impl DeclaredImage {
+    /// Images by name from a list with one a line: name, reference, platform. Empty lines and what stands
+    /// behind `#` are skipped. Keep the list in a file of its own and include it, for a site that mirrors
+    /// images has other references than yours:
+    ///
+    /// ```
+    /// # use helix_toolpack::DeclaredImage;
+    /// // const IMAGES: &str = include_str!("../images.txt");
+    /// const IMAGES: &str = "
+    ///     # Pinned by digest, for one platform each.
+    ///     samtools registry.example/samtools@sha256:4a0d7c1f9e2b56830d1c7a94be5f02836d9e1f70a4c2b8d5e6f3a1902b7c8d4e linux/amd64
+    /// ";
+    /// let images = DeclaredImage::pick(IMAGES, &["samtools"]);
+    /// assert_eq!((images.len(), images[0].platform.as_str()), (1, "linux/amd64"));
+    /// ```
+    ///
+    /// # Panics
+    /// When the list lacks a name, or its line has not three words. So a component that was built with a
+    /// wrong list does not describe itself, and says why.
+    #[must_use]
+    pub fn pick(list: &str, names: &[&str]) -> Vec<Self> {
+        let lines = list.lines().map(|line| line.split('#').next().unwrap_or_default());
+        let lines: Vec<Vec<&str>> = lines.map(|line| line.split_whitespace().collect()).collect();
+        let image = |name: &&str| {
+            let mut of_name = lines.iter().filter(|words| words.first() == Some(name));
+            let words = of_name.next().map(Vec::as_slice).unwrap_or_default();
+            assert!(
+                words.len() == 3,
+                "the list of images has no line `{name} registry/repository@sha256:… platform`"
+            );
+            let word = |at: usize| words.get(at).copied().unwrap_or_default().to_owned();
+            Self { name: word(0), reference: word(1), platform: word(2) }
+        };
+        names.iter().map(image).collect()
+    }
+}
+
 /// What a tool says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeclaredTool {
@@ -117,6 +165,9 @@ pub struct DeclaredTool {
     pub inputs: Vec<DeclaredInput>,
     /// What it writes.
     pub outputs: Vec<DeclaredOutput>,
+    /// What its steps may run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<DeclaredImage>,
     /// Changes nothing but by its declared outputs.
     pub read_only: bool,
     /// The same call again has no further effect.
@@ -188,6 +239,76 @@ pub struct PlannedOutput {
     pub count: Count,
 }
 
+/// A step that the run may start, and the most that it may have. Nothing is used that is not ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// `[a-z][a-z0-9_-]{0,39}`.
+    pub name: String,
+    /// Short name of a declared image.
+    pub image: String,
+    /// Names of environment variables that an order may set.
+    pub environment: Vec<String>,
+    /// How often it may be started.
+    pub instances_max: u32,
+    /// Processors of one.
+    pub cpus_max: u32,
+    /// Memory of one.
+    pub memory_bytes_max: u64,
+    /// Time of one.
+    pub seconds_max: u64,
+}
+
+impl PlannedStep {
+    /// A step that is started once, with one processor, 1 GiB of memory and an hour.
+    #[must_use]
+    pub fn new(name: &str, image: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            image: image.to_owned(),
+            environment: Vec::new(),
+            instances_max: 1,
+            cpus_max: 1,
+            memory_bytes_max: 1 << 30,
+            seconds_max: 3600,
+        }
+    }
+
+    /// With the names of variables that an order may set.
+    #[must_use]
+    pub fn environment(mut self, names: &[&str]) -> Self {
+        self.environment.extend(names.iter().map(|name| (*name).to_owned()));
+        self
+    }
+
+    /// Started so often at most.
+    #[must_use]
+    pub fn instances(mut self, most: u32) -> Self {
+        self.instances_max = most;
+        self
+    }
+
+    /// With so many processors each at most.
+    #[must_use]
+    pub fn cpus(mut self, most: u32) -> Self {
+        self.cpus_max = most;
+        self
+    }
+
+    /// With so much memory each at most.
+    #[must_use]
+    pub fn memory_bytes(mut self, most: u64) -> Self {
+        self.memory_bytes_max = most;
+        self
+    }
+
+    /// With so much time each at most.
+    #[must_use]
+    pub fn seconds(mut self, most: u64) -> Self {
+        self.seconds_max = most;
+        self
+    }
+}
+
 /// What a call would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
@@ -195,6 +316,8 @@ pub struct Proposal {
     pub inputs: Vec<PlannedInput>,
     /// One entry for each declared role.
     pub outputs: Vec<PlannedOutput>,
+    /// Each with a name of its own.
+    pub steps: Vec<PlannedStep>,
 }
 
 impl Proposal {
@@ -202,13 +325,20 @@ impl Proposal {
     #[must_use]
     pub fn reading(inputs: &[LinkedInput]) -> Self {
         let planned = |input: &LinkedInput| PlannedInput { role: input.role.clone(), index: input.index };
-        Self { inputs: inputs.iter().map(planned).collect(), outputs: Vec::new() }
+        Self { inputs: inputs.iter().map(planned).collect(), outputs: Vec::new(), steps: Vec::new() }
     }
 
     /// With `min` to `max` members of an output role. Every declared role must be named.
     #[must_use]
     pub fn writing(mut self, role: &str, min: u32, max: u32) -> Self {
         self.outputs.push(PlannedOutput { role: role.to_owned(), count: Count { min, max } });
+        self
+    }
+
+    /// With a step that the run may start.
+    #[must_use]
+    pub fn starting(mut self, step: PlannedStep) -> Self {
+        self.steps.push(step);
         self
     }
 }

@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use crate::ToolError;
 use crate::host::{Host, Log, Session};
 use crate::io::ToolIo;
-use crate::manifest::{Call, DeclaredTool, LinkedInput, Manifest, PlannedOutput, Proposal, Software};
+use crate::manifest::{
+    Call, DeclaredImage, DeclaredTool, LinkedInput, Manifest, PlannedOutput, PlannedStep, Proposal, Software,
+};
 use crate::schema;
 
 /// Most bytes of a report's result; the host refuses more.
@@ -46,6 +48,19 @@ pub trait Tool {
         Vec::new()
     }
 
+    /// Container images that its steps run in.
+    #[must_use]
+    fn images() -> Vec<DeclaredImage> {
+        Vec::new()
+    }
+
+    /// The steps that this call may start, and the most that each may have. What is needed may depend on
+    /// the params and on how large the inputs are.
+    #[must_use]
+    fn steps(_params: &Self::Params, _inputs: &[LinkedInput]) -> Vec<PlannedStep> {
+        Vec::new()
+    }
+
     /// Refuses params that make no sense together or for these inputs, before anything runs.
     ///
     /// # Errors
@@ -54,16 +69,17 @@ pub trait Tool {
         Ok(())
     }
 
-    /// What this call would do. As it stands: reads every linked input and writes within what is
-    /// declared.
+    /// What this call would do. As it stands: reads every linked input, writes within what is declared,
+    /// and starts what [`Tool::steps`] says.
     ///
     /// # Errors
     /// As [`Tool::check`].
-    fn plan(_params: &Self::Params, inputs: &[LinkedInput]) -> Result<Proposal, ToolError> {
+    fn plan(params: &Self::Params, inputs: &[LinkedInput]) -> Result<Proposal, ToolError> {
         let outputs = Self::Io::outputs()
             .into_iter()
             .map(|output| PlannedOutput { role: output.role, count: output.count });
-        Ok(Proposal { outputs: outputs.collect(), ..Proposal::reading(inputs) })
+        let steps = Self::steps(params, inputs);
+        Ok(Proposal { outputs: outputs.collect(), steps, ..Proposal::reading(inputs) })
     }
 
     /// Does it.
@@ -120,6 +136,7 @@ pub fn declare<T: Tool>() -> DeclaredTool {
         result_schema: schema::of_result::<T::Result>(),
         inputs: T::Io::inputs(),
         outputs: T::Io::outputs(),
+        images: T::images(),
         // A guest reaches nothing but its outputs and is deterministic, so both always hold.
         read_only: true,
         idempotent: true,
@@ -144,7 +161,10 @@ pub fn plan<T: Tool>(call: &Call) -> Result<Proposal, ToolError> {
 pub fn run<T: Tool>(call: &Call, host: Rc<dyn Host>) -> Result<Report<String>, ToolError> {
     let params = parse::<T>(call)?;
     T::check(&params, &call.inputs)?;
-    let session = Session { host: Rc::clone(&host), inputs: call.inputs.clone().into() };
+    // What an order leaves open is as planned.
+    let planned = if T::Io::STEPS { T::plan(&params, &call.inputs)?.steps } else { Vec::new() };
+    let session =
+        Session { host: Rc::clone(&host), inputs: call.inputs.clone().into(), planned: planned.into() };
     let report = T::run(params, T::Io::link(&session), &Log::new(host))?;
 
     let result = serde_json::to_string(&report.result)?;
