@@ -21,7 +21,7 @@ fn every_guest_encodes() -> Result<()> {
             assert!(attack.component.starts_with(b"\0asm"), "{name} {}", attack.variant);
         }
     }
-    for name in ["echo", "patient"] {
+    for name in ["echo", "patient", "steps", "leaves_a_step"] {
         assert!(guests::honest(name)?.starts_with(b"\0asm"), "{name}");
     }
     Ok(())

@@ -22,4 +22,5 @@ mod requests;
 mod said;
 mod sessions;
 mod shapes;
+mod steps;
 mod words;
