@@ -158,7 +158,7 @@ impl Ledger {
             .await
     }
 
-    /// Bytes of a project's artifacts, each digest counted once.
+    /// Bytes of a project's artifacts and of what its steps left, each digest counted once.
     ///
     /// # Errors
     /// [`LedgerError::Database`].
@@ -176,7 +176,8 @@ impl Ledger {
     /// [`LedgerError::Database`], [`LedgerError::Damaged`].
     pub async fn objects(&self) -> Result<Vec<(Digest, u64)>, LedgerError> {
         let sql = "SELECT digest, size_bytes FROM objects
-                   WHERE digest IN (SELECT digest FROM artifacts) ORDER BY digest";
+                   WHERE digest IN (SELECT digest FROM artifacts) OR digest IN (SELECT digest FROM step_files)
+                   ORDER BY digest";
         let rows = sqlx::query(sql).fetch_all(self.reads()).await.map_err(database("list the objects"))?;
         rows.iter().map(|row| Ok((parsed(row, "digest")?, count(row, "size_bytes")?))).collect()
     }
@@ -231,10 +232,12 @@ pub(super) async fn insert_artifact(
     add_label(connection, new, given_by, now_ms).await
 }
 
-/// Counts a new artifact's bytes, unless the project has them under another type already.
+/// Counts a new artifact's bytes, unless the project has them under another type or as a step's file.
 async fn count_bytes(connection: &mut SqliteConnection, new: &NewArtifact) -> Result<(), LedgerError> {
     let sql = "UPDATE projects SET store_bytes = store_bytes + $1 WHERE id = $2
-               AND (SELECT COUNT(*) FROM artifacts WHERE digest = $3 AND project = $2) = 1";
+               AND (SELECT COUNT(*) FROM artifacts WHERE digest = $3 AND project = $2) = 1
+               AND NOT EXISTS (SELECT 1 FROM step_files f JOIN runs r ON r.id = f.run
+                               WHERE f.digest = $3 AND r.project = $2)";
     sqlx::query(sql)
         .bind(stored(new.size_bytes))
         .bind(new.project.to_string())
@@ -281,7 +284,7 @@ async fn add_label(
     Ok(())
 }
 
-async fn insert_object(
+pub(super) async fn insert_object(
     connection: &mut SqliteConnection,
     digest: Digest,
     seal: &Seal,

@@ -358,6 +358,7 @@ async fn close_stale(connection: &mut SqliteConnection, owner: &str, run: RunId)
         .map_err(database("look for a stale attempt"))?;
     for row in &stale {
         let attempt = AttemptId { run, ordinal: count(row, "ordinal")? };
+        super::steps::give_up(connection, owner, attempt).await?;
         let outcome = Outcome::Failed(Failure {
             class: "fault".to_owned(),
             code: "host_fault".to_owned(),

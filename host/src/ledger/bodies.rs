@@ -5,7 +5,7 @@ use helix_ids::Digest;
 use serde_json::{Value, json};
 
 use super::column::stored;
-use super::{Failure, NewAttempt, NewRun, Used};
+use super::{Failure, NewAttempt, NewRun, StepId, StepRow, StepState, Used};
 
 /// The first event of a run's chain.
 pub(super) const IDENTIFIED: &str = "run_identified";
@@ -13,6 +13,9 @@ pub(super) const IDENTIFIED: &str = "run_identified";
 pub(super) const TAKEN_OVER: &str = "attempt_taken_over";
 /// Each state is entered with an event of this name and the state's.
 pub(super) const STATE_PREFIX: &str = "attempt_";
+
+/// Each state of a step is entered with an event of this name and the state's.
+pub(super) const STEP_PREFIX: &str = "step_";
 
 pub(super) fn identified(run: &NewRun) -> Value {
     let inputs: Vec<Value> = run
@@ -74,5 +77,63 @@ pub(super) fn ended(ordinal: u32, used: &Used, end: &End<'_>) -> Value {
             "fuel": stored(used.fuel).to_string(), "log_dropped_bytes": stored(used.log_dropped_bytes).to_string(),
             "memory_bytes": stored(used.memory_bytes).to_string(), "wall_ms": stored(used.wall_ms).to_string(),
         },
+    })
+}
+
+/// A step as it stood when it entered a state.
+pub(super) fn step(row: &StepRow, entered: StepState) -> Value {
+    let StepId { attempt, ordinal } = row.id;
+    match entered {
+        StepState::Intended => json!({
+            "ask": row.ask, "attempt": attempt.ordinal, "backend": row.backend, "image": row.image,
+            "kind": row.ask_kind, "name": row.name, "step": ordinal,
+        }),
+        StepState::Submitted => {
+            json!({ "attempt": attempt.ordinal, "key": row.key, "step": ordinal, "try": row.try_ })
+        }
+        StepState::Running => {
+            json!({ "attempt": attempt.ordinal, "container": row.container, "step": ordinal })
+        }
+        StepState::Done | StepState::Failed | StepState::Skipped | StepState::Cancelled | StepState::Lost => {
+            step_ended(row)
+        }
+    }
+}
+
+fn step_ended(row: &StepRow) -> Value {
+    let end = row.outcome.as_ref();
+    let files: Vec<Value> = row
+        .files
+        .iter()
+        .map(|file| {
+            json!({
+                "digest": file.digest, "name": file.name, "size_bytes": file.size_bytes.to_string(),
+                "type": file.artifact_type,
+            })
+        })
+        .collect();
+    let from = row.reused_from.map(
+        |from| json!({ "attempt": from.attempt.ordinal, "run": from.attempt.run, "step": from.ordinal }),
+    );
+    let usage = end.map(|end| end.usage).map(|usage| {
+        json!({
+            "cpu_ms": usage.cpu_ms.to_string(), "peak_memory_bytes": usage.peak_memory_bytes.to_string(),
+            "queue_ms": usage.queue_ms.to_string(), "wall_ms": usage.wall_ms.to_string(),
+        })
+    });
+    json!({
+        "attempt": row.id.attempt.ordinal,
+        "exit_code": end.and_then(|end| end.exit_code),
+        "failure": end.and_then(|end| end.failure.as_ref()),
+        "files": files,
+        "key": row.key,
+        "outcome_seq": row.outcome_seq,
+        "reused_from": from,
+        "stderr": row.stderr.map(|log| log.digest),
+        "stderr_tail": end.map(|end| Digest::of(end.stderr_tail.as_bytes())),
+        "stdout": row.stdout.map(|log| log.digest),
+        "stdout_tail": end.map(|end| Digest::of(end.stdout_tail.as_bytes())),
+        "step": row.id.ordinal,
+        "usage": usage,
     })
 }

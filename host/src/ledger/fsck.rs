@@ -204,7 +204,9 @@ impl Check<'_> {
         }
         let counted = "SELECT p.id FROM projects p WHERE p.store_bytes <> (
                            SELECT COALESCE(SUM(o.size_bytes), 0) FROM objects o
-                           WHERE o.digest IN (SELECT a.digest FROM artifacts a WHERE a.project = p.id))";
+                           WHERE o.digest IN (SELECT a.digest FROM artifacts a WHERE a.project = p.id)
+                              OR o.digest IN (SELECT f.digest FROM step_files f JOIN runs r ON r.id = f.run
+                                              WHERE r.project = p.id))";
         for row in &self.rows(counted).await? {
             self.found("project_bytes", format!("the bytes of {} are counted wrong", text(row, "id")?));
         }
@@ -260,7 +262,7 @@ impl Check<'_> {
 
     /// One run: its identity (I-6), and each attempt against the run's chain (I-7).
     async fn run(&mut self, loaded: Loaded) -> Result<(), LedgerError> {
-        let Loaded { id, run, attempts, events } = loaded;
+        let Loaded { id, run, attempts, asks, events } = loaded;
         if id.parse::<RunId>().is_err() {
             self.found("run_identity", format!("{id:?} is no run id"));
             return Ok(());
@@ -294,6 +296,10 @@ impl Check<'_> {
                 self.found("attempt_and_chain_disagree", format!("{id} attempt {ordinal}: {what}"));
             }
             attempt.used.log = String::new();
+        }
+        let of_steps = super::fsck_steps::check(self.connection, &row, &asks, &events).await;
+        for finding in self.readable(of_steps)?.unwrap_or_default() {
+            self.found(finding.code, finding.what);
         }
         Ok(())
     }
@@ -364,7 +370,7 @@ fn brought_by(event: &EventRow) -> Option<ArtifactId> {
     body_of(event).get("artifact")?.as_str()?.parse().ok()
 }
 
-fn body_of(event: &EventRow) -> Value {
+pub(super) fn body_of(event: &EventRow) -> Value {
     let mut text: Value = serde_json::from_str(&event.text).unwrap_or(Value::Null);
     text.get_mut("body").map(Value::take).unwrap_or_default()
 }
@@ -401,6 +407,7 @@ fn attempt_break(
     let ordinal = u64::from(attempt.id.ordinal);
     let mine: Vec<(&EventRow, Value)> = events
         .iter()
+        .filter(|event| !event.kind.starts_with(bodies::STEP_PREFIX))
         .map(|event| (event, body_of(event)))
         .filter(|(_, body)| body.get("attempt").and_then(Value::as_u64) == Some(ordinal))
         .collect();
@@ -411,7 +418,8 @@ fn attempt_break(
     }
     let mut stands: Option<AttemptState> = None;
     for (event, _) in &states {
-        let entered = event.kind.strip_prefix(bodies::STATE_PREFIX)?.parse::<AttemptState>().ok();
+        let entered = event.kind.strip_prefix(bodies::STATE_PREFIX);
+        let entered = entered.and_then(|state| state.parse::<AttemptState>().ok());
         let Some(entered) = entered else { return Some("an event of it has an unknown kind") };
         let legal =
             stands.map_or(entered == AttemptState::Queued, |from| entered.predecessors().contains(&from));

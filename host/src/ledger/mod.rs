@@ -8,6 +8,7 @@ mod chain;
 mod column;
 mod error;
 mod fsck;
+mod fsck_steps;
 mod open;
 mod place;
 mod quick;
@@ -16,6 +17,8 @@ mod records;
 mod rows;
 mod runs;
 pub mod state;
+mod step_rows;
+mod steps;
 mod write;
 
 #[cfg(test)]
@@ -36,7 +39,11 @@ pub use rows::{
     NewDenial, NewEvent, NewRun, Outcome, OutputRow, Owner, RunInput, RunRow, RunSummary, Seal, Used,
 };
 pub use runs::ATTEMPTS_READ_MAX;
-pub use state::AttemptState;
+pub use state::{AttemptState, StepState};
+pub use step_rows::{
+    Asked, NewAsk, NewStepFile, NewStepLog, STEP_TAIL_BYTES_MAX, StepEndRow, StepFile, StepId, StepLog,
+    StepOutcome, StepRow, StepUsage,
+};
 
 use error::database;
 use quick::Quick;

@@ -305,7 +305,7 @@ fn assemble(
     Ok(RunRow { run: run_of(row, inputs)?, created_ms: millis(row, "created_ms")?, attempts })
 }
 
-/// The runs whose ids lie from one text to another, each with its id and its events: five
+/// The runs whose ids lie from one text to another, each with its id and its events: six
 /// queries, however many runs. A row that does not parse is that run's error alone. Logs of more
 /// than 4 KiB are left out; [`log_of`] has them.
 pub(super) async fn load_between(
@@ -332,8 +332,10 @@ pub(super) async fn load_between(
          WHERE u.run >= $1 AND u.run <= $2 ORDER BY u.run, u.attempt, u.place";
     const EVENTS: &str = "SELECT chain AS run, chain, seq, at_ms, kind, prev, text, digest FROM events
                           WHERE chain >= $1 AND chain <= $2 ORDER BY chain, seq";
-    let mut children = Vec::with_capacity(4);
-    for sql in [INPUTS, ATTEMPTS, OUTPUTS, EVENTS] {
+    const ASKS: &str = "SELECT run, attempt, ordinal FROM asks
+                        WHERE run >= $1 AND run <= $2 ORDER BY run, attempt, ordinal";
+    let mut children = Vec::with_capacity(5);
+    for sql in [INPUTS, ATTEMPTS, OUTPUTS, ASKS, EVENTS] {
         children.push(by_run(connection, sql, first, last).await?);
     }
     let runs = between(connection, RUNS, first, last).await?;
@@ -342,9 +344,9 @@ pub(super) async fn load_between(
         let id = text(row, "id")?;
         let mut of_run = children.iter_mut().map(|rows| rows.remove(&id).unwrap_or_default());
         let mut next = || of_run.next().unwrap_or_default();
-        let [inputs, attempts, outputs, events] = [next(), next(), next(), next()];
+        let [inputs, attempts, outputs, asks, events] = [next(), next(), next(), next(), next()];
         let run = assemble(row, &inputs, &attempts, &outputs);
-        loaded.push(Loaded { id, run, attempts, events });
+        loaded.push(Loaded { id, run, attempts, asks, events });
     }
     Ok(loaded)
 }
@@ -369,6 +371,8 @@ pub(super) struct Loaded {
     pub run: Result<RunRow, LedgerError>,
     /// As they stand, in the order of [`RunRow::attempts`].
     pub attempts: Vec<SqliteRow>,
+    /// (attempt, ordinal) of all that its attempts asked.
+    pub asks: Vec<SqliteRow>,
     pub events: Vec<SqliteRow>,
 }
 
@@ -420,17 +424,19 @@ fn run_input(row: &SqliteRow) -> Result<RunInput, LedgerError> {
     })
 }
 
+pub(super) fn failure_of(row: &SqliteRow) -> Result<Option<Failure>, LedgerError> {
+    let Some(class) = maybe_text(row, "failure_class")? else { return Ok(None) };
+    Ok(Some(Failure {
+        class,
+        code: text(row, "failure_code")?,
+        message: text(row, "failure_message")?,
+        advice: text(row, "failure_advice")?,
+        is_answer: count::<u8>(row, "failure_is_answer")? == 1,
+    }))
+}
+
 fn attempt_row(row: &SqliteRow) -> Result<AttemptRow, LedgerError> {
-    let failure = match maybe_text(row, "failure_class")? {
-        None => None,
-        Some(class) => Some(Failure {
-            class,
-            code: text(row, "failure_code")?,
-            message: text(row, "failure_message")?,
-            advice: text(row, "failure_advice")?,
-            is_answer: count::<u8>(row, "failure_is_answer")? == 1,
-        }),
-    };
+    let failure = failure_of(row)?;
     let used = Used {
         fuel: count(row, "fuel")?,
         memory_bytes: count(row, "memory_bytes")?,

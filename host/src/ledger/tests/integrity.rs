@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::ledger::{AttemptState, LedgerError};
+use crate::ledger::{AttemptState, LedgerError, StepState};
 
 /// A ledger with something of everything.
 async fn full() -> World {
@@ -74,6 +74,68 @@ async fn an_edit_of_the_file_shows() {
     }
 }
 
+/// The same for container steps.
+#[tokio::test]
+async fn an_edit_of_a_step_shows() {
+    let world = super::steps::with_steps().await;
+    assert_eq!(world.found().await, Vec::<&str>::new());
+    let cases: &[(&str, &str)] = &[
+        ("UPDATE asks SET text = replace(text, 'mem', 'rm')", "ask_text"),
+        ("UPDATE asks SET digest = (SELECT digest FROM runs)", "ask_text"),
+        ("UPDATE asks SET digest = (SELECT digest FROM runs)", "step_and_chain_disagree"),
+        ("UPDATE asks SET kind = 'x'", "step_and_chain_disagree"),
+        ("UPDATE asks SET digest = 'x'", "row_unreadable"),
+        ("DELETE FROM asks", "step_and_chain_disagree"),
+        ("DELETE FROM asks WHERE ordinal = 0", "step_and_chain_disagree"),
+        ("DELETE FROM asks WHERE ordinal = 0", "reference_dangling"),
+        ("DELETE FROM steps WHERE state = 'submitted'", "step_and_chain_disagree"),
+        (
+            "UPDATE steps SET state = 'running', container = 'c', running_ms = 1 WHERE state = 'submitted'",
+            "step_and_chain_disagree",
+        ),
+        ("UPDATE steps SET exit_code = 1 WHERE state = 'done'", "step_and_chain_disagree"),
+        ("UPDATE steps SET name = 'x'", "step_and_chain_disagree"),
+        ("UPDATE steps SET image = 'x' WHERE state = 'skipped'", "step_and_chain_disagree"),
+        ("UPDATE steps SET backend = 'x' WHERE state = 'skipped'", "step_and_chain_disagree"),
+        (
+            "UPDATE steps SET step_key = (SELECT digest FROM runs) WHERE state = 'submitted'",
+            "step_and_chain_disagree",
+        ),
+        ("UPDATE steps SET try = 2 WHERE state = 'submitted'", "step_and_chain_disagree"),
+        ("UPDATE steps SET container = 'x' WHERE container IS NOT NULL", "step_and_chain_disagree"),
+        ("UPDATE steps SET intended_ms = 1 WHERE ordinal = 0", "step_and_chain_disagree"),
+        ("UPDATE steps SET ended_ms = 1 WHERE state = 'failed'", "step_and_chain_disagree"),
+        ("UPDATE steps SET stdout_tail = 'x' WHERE state = 'done'", "step_and_chain_disagree"),
+        ("UPDATE steps SET failure_message = 'x' WHERE state = 'failed'", "step_and_chain_disagree"),
+        ("UPDATE steps SET wall_ms = 99 WHERE state = 'failed'", "step_and_chain_disagree"),
+        ("UPDATE steps SET outcome_seq = outcome_seq + 7", "step_and_chain_disagree"),
+        ("UPDATE steps SET reused_ordinal = 1 WHERE reused_run IS NOT NULL", "step_and_chain_disagree"),
+        ("UPDATE steps SET step_key = 'x' WHERE state = 'submitted'", "row_unreadable"),
+        ("DELETE FROM step_files WHERE kind = 'capture'", "step_and_chain_disagree"),
+        ("DELETE FROM step_files WHERE kind = 'stdout'", "step_and_chain_disagree"),
+        ("UPDATE step_files SET name = 'x' WHERE kind = 'capture'", "step_and_chain_disagree"),
+        ("UPDATE step_files SET type = 'NONE' WHERE kind = 'capture'", "row_unreadable"),
+        ("DELETE FROM objects", "reference_dangling"),
+        ("UPDATE projects SET store_bytes = 0", "project_bytes"),
+        ("DELETE FROM events WHERE kind = 'step_intended'", "chain_broken"),
+        (
+            "DELETE FROM events WHERE kind = 'step_submitted' AND seq = (SELECT MAX(seq) FROM events e
+            WHERE e.chain = events.chain)",
+            "step_and_chain_disagree",
+        ),
+        (
+            "UPDATE attempts SET state = 'cancelled', ended_ms = 1, cancelled_by = 'x' WHERE state = 'running'",
+            "step_open",
+        ),
+    ];
+    for (sql, expected) in cases {
+        let copy = copy_without_triggers(&world).await;
+        assert_ne!(copy.raw(&format!("PRAGMA foreign_keys = OFF; {sql}")).await.unwrap(), 0, "{sql}");
+        let found = copy.found().await;
+        assert!(found.contains(expected), "{sql}: {found:?}");
+    }
+}
+
 /// The triggers refuse most such edits before.
 #[tokio::test]
 async fn what_happened_is_only_appended() {
@@ -133,45 +195,65 @@ async fn a_newer_ledger_is_refused() {
                  VALUES (999, 'later', 1, x'00', 0)";
     world.raw(newer).await.unwrap();
     for refused in [Ledger::open(&world.path, Owner("x".into())).await, Ledger::look(&world.path).await] {
-        assert!(matches!(refused, Err(LedgerError::Newer { found: 999, known: 2 })), "{refused:?}");
+        assert!(matches!(refused, Err(LedgerError::Newer { found: 999, known: 3 })), "{refused:?}");
     }
 }
 
-/// A home of the version before is brought up to date, with what it holds: its lists are the same,
+/// A home of a version before is brought up to date, with what it holds: its lists are the same,
 /// and go on as they should. One who only looks leaves it alone.
 #[tokio::test]
 async fn an_older_ledger_is_brought_up_to_date() {
-    let world = full().await;
-    world.record(2, &world.success("at last")).await;
-    let lists = async |ledger: &Ledger| {
-        let mut lists = vec![ledger.runs(world.project, None, None, None, 9).await.unwrap()];
-        for state in AttemptState::ALL {
-            lists.push(ledger.runs(world.project, None, Some(state), None, 9).await.unwrap());
-        }
-        lists
-    };
-    let before = lists(&world.ledger).await;
-    assert_eq!(before.iter().map(Vec::len).sum::<usize>(), 8);
-    world
-        .raw(
-            "DROP TRIGGER standings_begin; DROP TRIGGER standings_follow; DROP TABLE standings;
-             DELETE FROM _sqlx_migrations WHERE version = 2",
-        )
-        .await
-        .unwrap();
-    assert_eq!(schema(&world.path).await, schema_of_version_1().await);
+    for version in 1..=2 {
+        let world = full().await;
+        world.record(2, &world.success("at last")).await;
+        let lists = async |ledger: &Ledger| {
+            let mut lists = vec![ledger.runs(world.project, None, None, None, 9).await.unwrap()];
+            for state in AttemptState::ALL {
+                lists.push(ledger.runs(world.project, None, Some(state), None, 9).await.unwrap());
+            }
+            lists
+        };
+        let before = lists(&world.ledger).await;
+        assert_eq!(before.iter().map(Vec::len).sum::<usize>(), 8);
+        let bytes = world.ledger.store_bytes(world.project).await.unwrap();
+        take_back_to(&world, version).await;
 
-    let refused = Ledger::look(&world.path).await;
-    assert!(matches!(&refused, Err(LedgerError::Damaged { what }) if what.contains("older")), "{refused:?}");
-    assert_eq!(schema(&world.path).await, schema_of_version_1().await);
-    let newer = world.reopened("second").await;
-    assert_eq!(lists(&newer).await, before);
-    assert_eq!(newer.fsck().await.unwrap().len(), 0);
-    newer.record(&world.run(4), &world.attempt(), &used(), &world.success("more")).await.unwrap_err();
-    newer.record(&world.run(3), &world.attempt(), &used(), &world.success("more")).await.unwrap();
-    let succeeded = newer.runs(world.project, None, Some(AttemptState::Succeeded), None, 9).await.unwrap();
-    assert_eq!(succeeded.len(), 3);
-    assert_eq!(newer.fsck().await.unwrap().len(), 0);
+        let refused = Ledger::look(&world.path).await;
+        assert!(
+            matches!(&refused, Err(LedgerError::Damaged { what }) if what.contains("older")),
+            "{refused:?}"
+        );
+        assert_eq!(schema(&world.path).await, schema_of(version).await);
+        let newer = world.reopened("second").await;
+        assert_eq!(lists(&newer).await, before);
+        assert_eq!(newer.fsck().await.unwrap().len(), 0);
+        newer.record(&world.run(4), &world.attempt(), &used(), &world.success("more")).await.unwrap_err();
+        newer.record(&world.run(3), &world.attempt(), &used(), &world.success("more")).await.unwrap();
+        let succeeded =
+            newer.runs(world.project, None, Some(AttemptState::Succeeded), None, 9).await.unwrap();
+        assert_eq!(succeeded.len(), 3);
+        assert_eq!(newer.store_bytes(world.project).await.unwrap(), bytes + 4);
+        assert_eq!(newer.fsck().await.unwrap().len(), 0);
+        let steps = World { ledger: newer, ..world };
+        let attempt = steps.running(7).await;
+        let step = steps.submitted(attempt, 0, "key").await;
+        steps.ledger.step_ended(step, &super::steps::outcome(StepState::Done)).await.unwrap();
+        steps.ledger.conclude(attempt, &used(), &steps.success("more")).await.unwrap();
+        assert_eq!(steps.found().await, Vec::<&str>::new());
+    }
+}
+
+/// Makes of a ledger without steps what a helixmcp of that version would have left.
+async fn take_back_to(world: &World, version: i64) {
+    let steps = "DROP TRIGGER attempts_end_after_their_steps; DROP TABLE step_files; DROP TABLE steps;
+                 DROP TABLE asks; DELETE FROM _sqlx_migrations WHERE version = 3";
+    let standings = "DROP TRIGGER standings_begin; DROP TRIGGER standings_follow; DROP TABLE standings;
+                     DELETE FROM _sqlx_migrations WHERE version = 2";
+    world.raw(steps).await.unwrap();
+    if version < 2 {
+        world.raw(standings).await.unwrap();
+    }
+    assert_eq!(schema(&world.path).await, schema_of(version).await);
 }
 
 /// What stands in a ledger's schema.
@@ -183,14 +265,19 @@ async fn schema(path: &std::path::Path) -> Vec<(String, Option<String>)> {
     sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap()
 }
 
-async fn schema_of_version_1() -> Vec<(String, Option<String>)> {
+async fn schema_of(version: i64) -> Vec<(String, Option<String>)> {
     use sqlx::ConnectOptions;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("first.sqlite");
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path).create_if_missing(true);
     let mut connection = options.connect().await.unwrap();
-    let first = include_str!("../../../migrations/0001_ledger.sql");
-    sqlx::raw_sql(first).execute(&mut connection).await.unwrap();
+    let all = [
+        include_str!("../../../migrations/0001_ledger.sql"),
+        include_str!("../../../migrations/0002_standings.sql"),
+    ];
+    for (_, migration) in (1..=version).zip(all) {
+        sqlx::raw_sql(migration).execute(&mut connection).await.unwrap();
+    }
     schema(&path).await
 }
 

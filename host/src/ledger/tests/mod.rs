@@ -4,6 +4,8 @@ mod integrity;
 mod model;
 mod reads;
 mod states;
+mod step_states;
+mod steps;
 mod writer;
 
 use std::path::PathBuf;
