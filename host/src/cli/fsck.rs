@@ -142,7 +142,7 @@ fn is_host_running(home: &Path) -> anyhow::Result<bool> {
 #[derive(Clone, Copy)]
 struct Counted {
     checked: usize,
-    /// Objects that no artifact names; counted only when all are read anyway.
+    /// Objects that no artifact and no step names; counted only when all are read anyway.
     unnamed: usize,
     deep: bool,
 }
@@ -170,11 +170,11 @@ fn print(findings: &[Finding], counted: Counted, json: bool, out: &mut dyn Write
     }
     match unnamed {
         0 => {}
-        1 => writeln!(out, "besides, 1 object that no artifact names: harmless, it only takes room")?,
+        1 => writeln!(out, "besides, 1 object that no artifact or step names: harmless, it only takes room")?,
         _ => {
             writeln!(
                 out,
-                "besides, {unnamed} objects that no artifact names: harmless, they only take room"
+                "besides, {unnamed} objects that no artifact or step names: harmless, they only take room"
             )?;
         }
     }
