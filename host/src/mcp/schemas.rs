@@ -170,6 +170,9 @@ fn without_null(members: &mut Map<String, Value>) {
             let only = only.clone();
             members.insert("type".to_owned(), only);
         }
+        if let Some(Value::Array(words)) = members.get_mut("enum") {
+            words.retain(|word| !word.is_null());
+        }
     }
     let Some(Value::Array(choices)) = members.get_mut("anyOf") else { return };
     choices.retain(|choice| choice.get("type").is_none_or(|name| name != "null"));
@@ -214,6 +217,14 @@ mod tests {
         limit: Option<u32>,
         #[serde(default)]
         inner: Option<Inner>,
+        #[serde(default)]
+        word: Option<Word>,
+    }
+
+    #[derive(Deserialize, Serialize, JsonSchema)]
+    enum Word {
+        One,
+        Two,
     }
 
     #[derive(Deserialize, Serialize, JsonSchema)]
@@ -229,6 +240,7 @@ mod tests {
                 "id": { "description": "Which.", "type": "string" },
                 "limit": { "type": "integer", "format": "uint32", "minimum": 0 },
                 "inner": { "type": "object", "properties": { "description": { "type": "string" } }, "required": ["description"] },
+                "word": { "type": "string", "enum": ["One", "Two"] },
             },
             "additionalProperties": false,
             "required": ["id"],

@@ -11,8 +11,10 @@ mod difference;
 mod explain;
 mod find;
 mod info;
+mod logs;
 mod preview;
 mod run;
+mod steps;
 pub mod text;
 
 pub use artifact::{
@@ -28,11 +30,13 @@ pub use difference::Difference;
 pub use explain::{RunExplainArgs, RunExplainResult, RunOrigin, run_explain};
 pub use find::{bad, find_artifact, find_run, parse_run_id};
 pub use info::{HostInfoArgs, HostInfoResult, host_info};
+pub use logs::{LogStream, RunLogsArgs, RunLogsResult, run_logs};
 pub use preview::{
     ArtifactPreviewImageArgs, ArtifactPreviewImageResult, ArtifactPreviewTextArgs, ArtifactPreviewTextResult,
     artifact_preview_image, artifact_preview_text,
 };
 pub use run::{RunGetArgs, RunGetResult, RunListArgs, RunListResult, RunListRow, run_get, run_list};
+pub use steps::{CaptureInfo, LogInfo, StepInfo, StepOrigin, StepUsageInfo};
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use helix_ids::{RunId, ToolName};
 use super::artifact::{LIST_ROWS, cut_page};
 use super::explain::RunOrigin;
 use super::find::{bad, cursor_unknown, find_run};
+use super::steps::{self, StepInfo};
 use super::text::{iso_time, tail};
 use crate::call::{AnswerFailure, CallError, Context, Host};
 use crate::ledger::{AttemptRow, AttemptState, EventRow, RunRow, RunSummary};
@@ -21,7 +22,7 @@ use crate::ledger::{AttemptRow, AttemptState, EventRow, RunRow, RunSummary};
 const LOG_TAIL_BYTES: usize = 4 * 1024;
 
 /// How much of a failure's words a record shows.
-const MESSAGE_BYTES_MAX: usize = 2 * 1024;
+pub(super) const MESSAGE_BYTES_MAX: usize = 2 * 1024;
 
 /// A summary is at most 2 KiB where toolpacks keep the contract.
 const SUMMARY_BYTES_MAX: usize = 4 * 1024;
@@ -99,6 +100,12 @@ pub struct AttemptInfo {
     /// The end of the tool's log: data, escaped.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub log_tail: String,
+    /// The containers that it started, oldest first; of the newest two attempts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepInfo>,
+    /// Older steps that were left out.
+    #[serde(default, skip_serializing_if = "is_none_out")]
+    pub steps_left_out: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -189,7 +196,13 @@ pub async fn run_get(
     } else {
         None
     };
-    record(&row, chain.as_deref())
+    let mut record = record(&row, chain.as_deref())?;
+    let newest = row.attempts.iter().zip(&mut record.attempts).rev().take(steps::ATTEMPTS_WITH_STEPS);
+    for (attempt, info) in newest {
+        let shown = steps::steps(host, attempt.id).await?;
+        (info.steps, info.steps_left_out) = (shown.steps, shown.left_out);
+    }
+    Ok(record)
 }
 
 fn record(row: &RunRow, chain: Option<&[EventRow]>) -> Result<RunGetResult, CallError> {
@@ -269,6 +282,8 @@ impl From<&AttemptRow> for AttemptInfo {
                 advice: escaped(&failure.advice, MESSAGE_BYTES_MAX),
             }),
             log_tail: tail(&used.log, LOG_TAIL_BYTES),
+            steps: Vec::new(),
+            steps_left_out: 0,
         }
     }
 }

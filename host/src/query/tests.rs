@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::call::{self, CallError, Caller, Context, Host, HostSettings};
-use crate::ledger::{NewAttempt, NewRun, Outcome, Used};
+use crate::ledger::{
+    AttemptState, NewAsk, NewAttempt, NewRun, NewStepFile, NewStepLog, Outcome, StepId, StepOutcome,
+    StepState, StepUsage, Used,
+};
 
 const READS: &str = "@r1\nACGT\n+\nIIII\n";
 
@@ -175,6 +178,7 @@ async fn foreign_and_unknown_ids_give_the_same_answer() {
         let pair = json!({"project_id": "mine", "a": id});
         let answered = [
             run_get(host, context, args(one.clone())).await.map(drop),
+            run_logs(host, context, args(one.clone())).await.map(drop),
             call::run_wait(host, context, args(one.clone())).await.map(drop),
             call::run_cancel(host, context, args(one)).await.map(drop),
             run_explain(host, context, args(pair)).await.map(drop),
@@ -247,6 +251,19 @@ async fn what_a_caller_may_do_is_told_and_nothing_of_the_rest() {
 
 /// A run that ended, as the main path writes it.
 async fn recorded(place: &Place, min_quality: u32) -> RunId {
+    let (run, attempt) = planned(place, min_quality);
+    let used = Used { log: "hello\u{1b}[2J".to_owned(), fuel: 5, ..Used::default() };
+    let outcome = Outcome::Succeeded {
+        result: "{\"n\":1}".to_owned(),
+        summary: "done".to_owned(),
+        outputs: Vec::new(),
+    };
+    place.host.ledger.record(&run, &attempt, &used, &outcome).await.unwrap();
+    run.id
+}
+
+/// A run that began, with its first attempt.
+fn planned(place: &Place, min_quality: u32) -> (NewRun, NewAttempt) {
     let project = identity::project_id(&"mine".parse().unwrap());
     let component = Digest::of(b"component");
     let envelope = json!({"envelope": 1, "project": project, "component": component, "params": {"min_quality": min_quality}, "inputs": []});
@@ -276,14 +293,95 @@ async fn recorded(place: &Place, min_quality: u32) -> RunId {
         plan: "null".to_owned(),
         created_ms: crate::ledger::Ledger::now_ms(),
     };
-    let used = Used { log: "hello\u{1b}[2J".to_owned(), fuel: 5, ..Used::default() };
-    let outcome = Outcome::Succeeded {
-        result: "{\"n\":1}".to_owned(),
-        summary: "done".to_owned(),
-        outputs: Vec::new(),
+    (run, attempt)
+}
+
+/// A run whose guest started two containers: the first printed more than a record holds, the second
+/// still runs.
+async fn with_steps(place: &Place, printed: &str) -> RunId {
+    let (run, attempt) = planned(place, 30);
+    let ledger = &place.host.ledger;
+    let attempt = ledger.begin(&run, &attempt).await.unwrap();
+    ledger.advance(attempt, AttemptState::Running).await.unwrap();
+    for ordinal in 0..2 {
+        let ask = NewAsk {
+            kind: "start",
+            text: json!({"step": ordinal}).to_string(),
+            name: "align".to_owned(),
+            image: "registry.example/bwa".to_owned(),
+            backend: "docker".to_owned(),
+        };
+        let step = StepId { attempt, ordinal };
+        ledger.ask(step, &ask).await.unwrap();
+        ledger.step_keyed(step, Digest::of(b"key")).await.unwrap();
+        ledger.step_submitted(step, 1).await.unwrap();
+        ledger.step_running(step, "container").await.unwrap();
+    }
+    let put = |bytes: &str| place.host.store.put(&mut bytes.as_bytes(), 1 << 20, &mut |_| ()).unwrap();
+    let (log, bam) = (put(printed), put("aligned"));
+    let outcome = StepOutcome {
+        state: StepState::Done,
+        exit_code: Some(1),
+        stdout_tail: "aligned\u{1b}[2J".to_owned(),
+        stderr_tail: "the end".to_owned(),
+        failure: None,
+        usage: StepUsage::default(),
+        files: vec![NewStepFile {
+            name: "a.bam".to_owned(),
+            artifact_type: helix_ids::ArtifactType::Bam,
+            digest: bam.digest,
+            size_bytes: bam.size_bytes,
+            seal: bam.seal,
+        }],
+        stdout: None,
+        stderr: Some(NewStepLog { digest: log.digest, size_bytes: log.size_bytes, seal: log.seal }),
     };
-    place.host.ledger.record(&run, &attempt, &used, &outcome).await.unwrap();
+    ledger.step_ended(StepId { attempt, ordinal: 0 }, &outcome).await.unwrap();
     run.id
+}
+
+#[tokio::test]
+async fn a_run_shows_its_steps_and_all_that_one_printed() {
+    let place = Place::new().await;
+    let (host, context) = (&place.host, &place.context);
+    let printed = format!("{}the end", "ö".repeat(50_000));
+    let run = with_steps(&place, &printed).await;
+    let one = json!({"project_id": "mine", "run_id": run});
+    let got = run_get(host, context, args(one.clone())).await.unwrap();
+    let [first, second] = got.attempts[0].steps.as_slice() else { panic!("{got:?}") };
+    assert_eq!((first.state.as_str(), first.exit_code, first.try_), ("done", Some(1), 1));
+    assert_eq!((first.stdout_tail.as_str(), first.stderr_tail.as_str()), ("aligned\\u{1b}[2J", "the end"));
+    assert_eq!((first.captures[0].name.as_str(), first.captures[0].size_bytes.as_str()), ("a.bam", "7"));
+    assert_eq!(first.stderr.as_ref().unwrap().size_bytes, printed.len().to_string());
+    assert_eq!((second.state.as_str(), second.exit_code, second.usage.as_ref()), ("running", None, None));
+
+    let logs = async |more: Value| {
+        let mut asked = one.clone();
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        run_logs(host, context, args(asked)).await
+    };
+    let whole = logs(json!({"step": 0, "tail_bytes": 262_144})).await.unwrap();
+    assert_eq!((whole.text.as_str(), whole.truncated), (printed.as_str(), false));
+    let end = logs(json!({"step": 0, "tail_bytes": 8, "stream": "stderr"})).await.unwrap();
+    assert_eq!((end.text.as_str(), end.truncated, end.attempt), ("the end", true, 1));
+    assert_eq!(end.size_bytes, printed.len().to_string());
+    let kept = logs(json!({"step": 0, "stream": "stdout"})).await.unwrap();
+    assert_eq!((kept.text.as_str(), kept.size_bytes.as_str()), ("aligned\\u{1b}[2J", "11"));
+    assert_eq!(logs(json!({"step": 1})).await.unwrap().text, "");
+    assert_eq!(place.events().await, ["run_log_read", "run_log_read"]);
+
+    for (more, reason) in [
+        (json!({"step": 2}), "step_unknown"),
+        (json!({"attempt": 2}), "attempt_unknown"),
+        (json!({"attempt": 0}), "attempt_unknown"),
+        (json!({"stream": "stdout"}), "argument_range"),
+        (json!({"tail_bytes": 0}), "argument_range"),
+        (json!({"tail_bytes": 262_145}), "argument_range"),
+    ] {
+        assert_eq!(code(logs(more.clone()).await), ("caller", reason.to_owned()), "{more}");
+    }
+    let tool = json!({"project_id": "mine", "run_id": recorded(&place, 20).await});
+    assert_eq!(run_logs(host, context, args(tool)).await.unwrap().text, "hello\\u{1b}[2J");
 }
 
 #[tokio::test]
