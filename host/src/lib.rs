@@ -9,6 +9,7 @@
 pub mod faults; // Faults on purpose, in the binary of the tests alone.
 
 pub mod artifacts; // Bytes on disk.
+pub mod backend; // Container steps. bollard lives here and nowhere else.
 pub mod call; // The main path, on one screen; beside it what a caller does without a new run.
 pub mod catalog; // Which toolpacks exist, at which digest, offering which tools.
 pub mod cli; // Flags, environment and files become `Settings` once; one file a command.

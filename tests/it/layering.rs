@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// Each module and what it may use, as ARCHITECTURE.md has it.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     (
         "cli",
         &[
@@ -31,10 +31,11 @@ const ARROWS: [(&str, &[&str]); 13] = [
     // From `call` only what both answer with: see `CALL_FOR_QUERY`.
     ("query", &["call", "catalog", "run", "policy", "sandbox", "artifacts", "ledger", "contract"]),
     ("catalog", &["policy", "sandbox", "artifacts", "ledger", "contract"]),
-    ("run", &["plan", "policy", "sandbox", "artifacts", "ledger", "contract"]),
+    ("run", &["plan", "policy", "sandbox", "backend", "artifacts", "ledger", "contract"]),
     ("plan", &["policy", "contract"]),
     ("policy", &["contract"]),
     ("sandbox", &["contract"]),
+    ("backend", &["artifacts"]),
     ("artifacts", &["ledger"]),
     ("ledger", &["faults"]),
     ("contract", &[]),
@@ -46,11 +47,12 @@ const CALL_FOR_QUERY: [&str; 9] =
     ["host", "error", "answer", "Host", "Context", "Caller", "CallError", "Answer", "Status"];
 
 /// Crates with one door: (crate, the only folder or file that may name it).
-const DOORS: [(&str, &[&str]); 6] = [
+const DOORS: [(&str, &[&str]); 7] = [
     ("helix_runner", &["sandbox", "contract", "main"]),
     ("wasmtime", &[]),
     ("wasmparser", &[]),
     ("sqlx", &["ledger"]),
+    ("bollard", &["backend"]),
     ("rmcp", &["mcp", "cli"]),
     ("clap", &["cli"]),
 ];

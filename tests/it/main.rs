@@ -6,6 +6,7 @@ mod clients;
 mod crash;
 mod damage;
 mod disk;
+mod docker;
 mod docs;
 mod eras;
 mod faults;

@@ -15,19 +15,19 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOF
 
 /// An open folder.
 #[derive(Debug)]
-pub(super) struct Folder(OwnedFd);
+pub(crate) struct Folder(OwnedFd);
 
 impl Folder {
     /// Opens a folder of ours: its last part may be no symlink, it has to belong to us, and nobody
     /// else may write into it.
-    pub(super) fn open_private(path: &Path) -> Result<Self, ArtifactError> {
+    pub(crate) fn open_private(path: &Path) -> Result<Self, ArtifactError> {
         let shown = path.display().to_string();
         let opened = rustix::fs::open(path, FOLDER, Mode::empty()).map_err(|error| refused(&shown, error))?;
         Self(opened).checked(&shown)
     }
 
     /// The same, made if it is not there.
-    pub(super) fn make_private(path: &Path) -> Result<Self, ArtifactError> {
+    pub(crate) fn make_private(path: &Path) -> Result<Self, ArtifactError> {
         match rustix::fs::mkdir(path, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => Self::open_private(path),
             Err(error) => Err(io(format!("make `{}`", path.display()))(error)),
@@ -35,12 +35,12 @@ impl Folder {
     }
 
     /// A folder inside this one, held to the same rules.
-    pub(super) fn open_within(&self, name: &str) -> Result<Self, ArtifactError> {
+    pub(crate) fn open_within(&self, name: &str) -> Result<Self, ArtifactError> {
         self.find_within(name).map_err(|error| refused(name, error))?.checked(name)
     }
 
     /// The same, made if it is not there.
-    pub(super) fn make_within(&self, name: &str) -> Result<Self, ArtifactError> {
+    pub(crate) fn make_within(&self, name: &str) -> Result<Self, ArtifactError> {
         let (folder, is_new) = self.begin_within(name)?;
         if is_new {
             self.sync()?;
@@ -50,7 +50,7 @@ impl Folder {
 
     /// The same, and whether it is new. The new name itself has to survive a crash, or what is put
     /// inside is lost with it: before anybody is told, this folder is to be synced.
-    pub(super) fn begin_within(&self, name: &str) -> Result<(Self, bool), ArtifactError> {
+    pub(crate) fn begin_within(&self, name: &str) -> Result<(Self, bool), ArtifactError> {
         match self.find_within(name) {
             Err(Errno::NOENT) => {}
             found => return Ok((found.map_err(|error| refused(name, error))?.checked(name)?, false)),
@@ -62,7 +62,7 @@ impl Folder {
         }
     }
 
-    pub(super) fn find_within(&self, name: &str) -> Result<Self, Errno> {
+    pub(crate) fn find_within(&self, name: &str) -> Result<Self, Errno> {
         rustix::fs::openat(&self.0, name, FOLDER, Mode::empty()).map(Self)
     }
 
@@ -75,6 +75,17 @@ impl Folder {
             return Err(unsafe_place(shown, "can be written by others; run `chmod go-w` on it"));
         }
         Ok(self)
+    }
+
+    /// A folder that was opened elsewhere.
+    pub(super) fn from_open(folder: OwnedFd) -> Self {
+        Self(folder)
+    }
+
+    /// Device and inode of what has this name.
+    pub(super) fn identity_of(&self, name: &str) -> Result<(u64, u64), Errno> {
+        let facts = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok((facts.st_dev, facts.st_ino))
     }
 
     /// Makes a new file that nobody else has open.
@@ -180,7 +191,7 @@ pub(super) fn temporary_name() -> Result<String, ArtifactError> {
 }
 
 /// 32 digits that nobody can guess.
-pub(super) fn random_hex() -> Result<String, ArtifactError> {
+pub(crate) fn random_hex() -> Result<String, ArtifactError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random)
         .map_err(|error| io("draw a name")(std::io::Error::other(error.to_string())))?;

@@ -34,7 +34,7 @@ const FLOOR_EVERY_BYTES: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
-    objects: Folder,
+    pub(super) objects: Folder,
     incoming: Arc<Folder>,
     /// Work is refused while less is free, so that the ledger can always write.
     floor_bytes: AtomicU64,
@@ -52,10 +52,12 @@ pub struct Stored {
 /// dropped.
 #[derive(Debug)]
 pub struct Incoming {
-    file: File,
+    pub(super) file: File,
     /// `None` once it is an object.
-    name: Option<String>,
-    folder: Arc<Folder>,
+    pub(super) name: Option<String>,
+    pub(super) folder: Arc<Folder>,
+    /// Whether it goes when it is dropped: not where somebody else has to answer for it.
+    pub(super) is_ours: bool,
 }
 
 impl Incoming {
@@ -89,7 +91,7 @@ impl Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if let Some(name) = self.name.take()
+        if let Some(name) = self.name.take().filter(|_name| self.is_ours)
             && let Err(error) = self.folder.remove(&name)
         {
             tracing::warn!(%error, name, "a temporary file stays until the next start");
@@ -182,7 +184,7 @@ impl Store {
             .incoming
             .create(&name, mode)
             .map_err(|error| self.write_failed("make a temporary file", error))?;
-        Ok(Incoming { file, name: Some(name), folder: Arc::clone(&self.incoming) })
+        Ok(Incoming { file, name: Some(name), folder: Arc::clone(&self.incoming), is_ours: true })
     }
 
     /// Hashes an output and makes it an object, or finds that it was one already. Whoever was
@@ -241,6 +243,15 @@ impl Store {
     /// Another floor of free space, from the next look on: also for what is being written.
     pub fn keep_free(&self, floor_bytes: u64) {
         self.floor_bytes.store(floor_bytes, Ordering::SeqCst);
+    }
+
+    /// Where an object's file lies, for a container to be given it read-only. No proof that it is
+    /// there, nor of its bytes: [`Self::open_object`] proves.
+    #[must_use]
+    pub fn object_path(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.to_hex();
+        let (first, second) = shelf_names(&hex);
+        self.root.join("objects").join(first).join(second).join(&hex)
     }
 
     /// Where the objects lie; for `doctor` and `fsck`.
@@ -309,7 +320,7 @@ impl Store {
 
     /// Synced file, then its name, then the folder: the order in which a crash loses nothing that
     /// was acknowledged and shows nothing that is not whole.
-    fn make_object(
+    pub(super) fn make_object(
         &self,
         mut incoming: Incoming,
         digest: Digest,
@@ -433,7 +444,7 @@ fn fill(reader: &mut dyn Read, chunk: &mut [u8]) -> Result<usize, ArtifactError>
 }
 
 /// Hashes the whole file and says under which seal; leaves it at its start.
-fn prove(file: &mut File) -> Result<(Digest, Seal), ArtifactError> {
+pub(super) fn prove(file: &mut File) -> Result<(Digest, Seal), ArtifactError> {
     let before = seal_of(file)?;
     file.seek(SeekFrom::Start(0)).map_err(io("read an object"))?;
     let mut hasher = DigestWriter::new(std_io::sink());
