@@ -21,8 +21,8 @@ pub enum BackendError {
     /// More than one container carries one step's labels: somebody else made one.
     #[error("{count} containers carry the labels of step {step} of {run}")]
     Ambiguous { run: String, step: u32, count: usize },
-    /// The container is gone, and nobody can say how it ended.
-    #[error("the container {id} is gone")]
+    /// The container is gone, or its engine was: nobody can say how the step ended.
+    #[error("nobody can say how the container {id} ended")]
     Lost { id: String },
     #[error("cannot {what}")]
     Io {

@@ -224,6 +224,8 @@ async fn an_engine_that_is_away_is_told_from_one_that_refuses() -> Result<()> {
 async fn an_image_is_what_its_digest_says_or_nothing_runs() -> Result<()> {
     let lab = Lab::open().await?;
     let order = lab.order("true")?;
+    lab.run(&order).await?;
+    lab.backend.clear(&order.labels).await?;
     let mut missing = order.clone();
     let other = helix_ids::Digest::of(b"no image");
     missing.image = format!("{}@{other}", order.image.repository()).parse()?;
@@ -242,13 +244,67 @@ async fn an_image_is_what_its_digest_says_or_nothing_runs() -> Result<()> {
         if expected == "image_user_root" && !is_root()? {
             continue;
         }
-        match lab.backend.submit(&order).await {
+        match lab.pulling(Pull::Never).await?.submit(&order).await {
             Err(BackendError::Refused { code, .. }) => assert_eq!(code, expected),
             other => panic!("{expected}: {other:?}"),
         }
     }
     assert!(lab.is_clear().await?);
     Ok(())
+}
+
+/// What stands for many images pins none of them on a machine of another kind.
+#[tokio::test]
+async fn an_index_is_refused_and_says_what_it_stands_for() -> Result<()> {
+    let lab = Lab::open().await?;
+    let mut order = lab.order("true")?;
+    let (registry, repository) = order.image.repository().split_once('/').context("no registry")?;
+    let (registry, repository) = (registry.to_owned(), repository.to_owned());
+    let manifest = at_registry(&registry, "GET", &repository, &order.image.digest().to_string(), "")?;
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": INDEX,
+        "manifests": [{
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "digest": order.image.digest(),
+            "size": manifest.len(),
+            "platform": {"os": "linux", "architecture": "amd64"},
+        }],
+    });
+    let kind: Value = serde_json::from_str(&manifest)?;
+    let mut index = index;
+    index["manifests"][0]["mediaType"] = kind["mediaType"].clone();
+    let index = index.to_string();
+    let digest = helix_ids::Digest::of(index.as_bytes());
+    at_registry(&registry, "PUT", &repository, &digest.to_string(), &index)?;
+    order.image = format!("{}@{digest}", order.image.repository()).parse()?;
+    match lab.backend.submit(&order).await {
+        Err(BackendError::Refused { code: "image_index", reason }) => {
+            assert!(reason.contains("it stands for linux/amd64"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(lab.is_clear().await?);
+    Ok(())
+}
+
+const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// One request for a manifest to the registry that the image came from.
+fn at_registry(registry: &str, method: &str, repository: &str, reference: &str, body: &str) -> Result<String> {
+    let mut socket = std::net::TcpStream::connect(registry)?;
+    let kinds = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json";
+    let length = body.len();
+    write!(
+        socket,
+        "{method} /v2/{repository}/manifests/{reference} HTTP/1.1\r\nHost: {registry}\r\nConnection: close\r\n\
+         Accept: {kinds}\r\nContent-Type: {INDEX}\r\nContent-Length: {length}\r\n\r\n{body}"
+    )?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+    assert!(head.starts_with("HTTP/1.1 20"), "{answer}");
+    Ok(body.to_owned())
 }
 
 fn is_root() -> Result<bool> {

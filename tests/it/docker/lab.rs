@@ -42,13 +42,13 @@ impl Lab {
         Self::behind(&engine()?).await
     }
 
-    /// With an engine at another place.
+    /// With an engine at another place. The image is fetched if it is not there.
     pub async fn behind(endpoint: &str) -> Result<Self> {
         let keep = tempfile::tempdir()?;
         let root = keep.path().join("store");
         let store = Store::open(&root, 0)?;
         let settings =
-            Settings { endpoint: endpoint.to_owned(), runtime: "runc".to_owned(), pull: Pull::Never };
+            Settings { endpoint: endpoint.to_owned(), runtime: "runc".to_owned(), pull: Pull::Missing };
         let backend = Backend::connect(settings.clone(), &root).await?;
         let home = Digest::of(keep.path().to_string_lossy().as_bytes()).to_hex();
         let home = home.get(..32).context("a digest has 64 digits")?.to_owned();
@@ -57,7 +57,12 @@ impl Lab {
 
     /// The backend as a host sees it that starts after another has ended.
     pub async fn again(&self) -> Result<Backend> {
-        Ok(Backend::connect(self.settings.clone(), &self.root).await?)
+        self.pulling(self.settings.pull).await
+    }
+
+    /// The same under another rule for images.
+    pub async fn pulling(&self, pull: Pull) -> Result<Backend> {
+        Ok(Backend::connect(Settings { pull, ..self.settings.clone() }, &self.root).await?)
     }
 
     pub fn labels(&self, step: u32) -> Labels {

@@ -152,7 +152,7 @@ fn walls(order: &Order, step: &StepFolder, runtime: &str) -> Result<HostConfig, 
         init: Some(true),
         memory: Some(memory),
         memory_swap: Some(memory),
-        nano_cpus: Some(i64::from(order.cpus) * 1_000_000_000),
+        nano_cpus: Some(number(u64::from(order.cpus), "processors")? * 1_000_000_000),
         pids_limit: Some(number(order.pids, "processes")?),
         oom_kill_disable: Some(false),
         ulimits: Some(vec![
@@ -261,3 +261,6 @@ pub(super) fn name_of(labels: &Labels) -> String {
     let Labels { home, run, attempt, step, try_ } = labels;
     format!("helix-{home}-{run}-{attempt}-{step}-{try_}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,10 @@
 //! From a container that runs to what came of it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::models::{ContainerState, ContainerStatsResponse};
-use bollard::query_parameters::{StatsOptionsBuilder, WaitContainerOptionsBuilder};
+use bollard::query_parameters::{EventsOptionsBuilder, StatsOptionsBuilder, WaitContainerOptionsBuilder};
 use futures_util::StreamExt;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -26,6 +27,10 @@ const SIGNALLED: i64 = 128;
 
 /// Linux has no signal beyond.
 const SIGNAL_MAX: i64 = 64;
+
+/// What an engine says of a container that ran when its machine went down: also an exit code that
+/// programs use.
+const UNKNOWN: i32 = 255;
 
 /// Why we made it end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +71,9 @@ pub(super) async fn wait(docker: &Docker, order: &Order, id: &str) -> Result<Fin
     let state = seen.state.clone().unwrap_or_default();
     usage.wall_ms = wall_ms(&state);
     let ended = ended_as(&state, stopped, usage.wall_ms, order.wall, step.was_killed());
+    if ended == (StepEnded::Exited { code: UNKNOWN }) && !has_died(docker, id).await? {
+        return Err(BackendError::Lost { id: id.to_owned() });
+    }
     let said = logs::read(&docker.engine, id, order.stdout_bytes).await?;
     Ok(Finished { ended, stdout: said.stdout, stderr: said.stderr, cut: said.cut, out: step.out(), usage })
 }
@@ -156,6 +164,22 @@ fn wall_ms(state: &ContainerState) -> u64 {
     let at = |text: &Option<String>| text.as_deref().and_then(time::parse_ms);
     let ran = at(&state.finished_at).zip(at(&state.started_at)).map(|(end, start)| end - start);
     ran.and_then(|ran| u64::try_from(ran).ok()).unwrap_or(0)
+}
+
+/// Whether the engine saw it end. It forgets that when it starts anew, and after some hundred other
+/// events; then nobody knows, and the step is tried again rather than failed for ever.
+async fn has_died(docker: &Docker, id: &str) -> Result<bool, BackendError> {
+    let info = docker.engine.call(docker.engine.client.info()).await?;
+    let now_ms = info.system_time.as_deref().and_then(time::parse_ms).unwrap_or(0) + 1;
+    let filters = HashMap::from([("container", vec![id.to_owned()]), ("event", vec!["die".to_owned()])]);
+    let until = format!("{}.{:03}000000", now_ms / 1000, now_ms % 1000);
+    let options = EventsOptionsBuilder::default().since("0").until(&until).filters(&filters).build();
+    let mut events = Box::pin(docker.engine.client.events(Some(options)));
+    match events.next().await {
+        None => Ok(false),
+        Some(Ok(_event)) => Ok(true),
+        Some(Err(error)) => Err(docker.engine.said(error)),
+    }
 }
 
 async fn is_too_large(step: &StepFolder, order: &Order) -> Result<bool, BackendError> {
