@@ -52,7 +52,7 @@ pub fn run(quick: bool) -> Result<()> {
     let mut others =
         vec!["--skip", "clients::", "--skip", "oracle::", "--skip", "oracle_bam::", "--skip", "hostile::"];
     others.extend(LOAD.iter().flat_map(|test| ["--skip", test]));
-    others.extend(["--skip", "faults::", "--skip", "disk::", "--skip", "kills::"]);
+    others.extend(["--skip", "faults::", "--skip", "disk::", "--skip", "kills::", "--skip", "docker::"]);
     if quick {
         others.extend(QUICKLY_SKIPPED.iter().flat_map(|test| ["--skip", test]));
     }

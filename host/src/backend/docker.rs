@@ -81,22 +81,23 @@ impl Docker {
                 None => self.make(order, writer, &body).await?,
             }
         };
-        let seen = self.inspect(&id).await?;
-        if let Err(difference) = compare::compare(&body, &seen) {
-            // It may have been started by whoever changed it. Nothing of it stays.
+        let started = self.start(&id, &body).await;
+        if matches!(started, Err(BackendError::Refused { .. })) {
+            // One that differs may have been started by whoever changed it. Nothing of it stays.
             self.remove(&id).await?;
             self.remove_folder(&self.steps.of(order)).await?;
-            return Err(difference);
         }
+        started.map(|()| id)
+    }
+
+    /// Starts what is as it was asked for, unless it was started before.
+    async fn start(&self, id: &str, body: &Body) -> Result<(), BackendError> {
+        let seen = self.inspect(id).await?;
+        compare::compare(body, &seen)?;
         if state_of(seen.state.as_ref()) == FoundState::Created {
-            let started = self.engine.call(self.engine.client.start_container(&id, None)).await;
-            // What cannot be started is not left behind; a deaf engine is asked again later.
-            if matches!(started, Err(BackendError::Refused { .. })) {
-                self.remove(&id).await?;
-            }
-            started?;
+            self.engine.call(self.engine.client.start_container(id, None)).await?;
         }
-        Ok(id)
+        Ok(())
     }
 
     /// A container with a new folder. Its name follows from its labels, so that of two that are made
@@ -106,15 +107,20 @@ impl Docker {
         let name = body::name_of(&order.labels);
         let options = CreateContainerOptionsBuilder::default().name(&name).build();
         let made = self.engine.client.create_container(Some(options), body.create.clone());
-        match self.engine.call(made).await {
-            Ok(made) => Ok(made.id),
+        let refused = match self.engine.call(made).await {
+            Ok(made) => return Ok(made.id),
             Err(BackendError::Refused { code: engine::CONFLICT, reason }) => {
-                let found = self.find(&order.labels).await?;
-                let other = || BackendError::refused("container_name_taken", &reason);
-                found.map(|found| found.id).ok_or_else(other)
+                if let Some(found) = self.find(&order.labels).await? {
+                    return Ok(found.id);
+                }
+                BackendError::refused("container_name_taken", &reason)
             }
-            Err(error) => Err(error),
-        }
+            // Whether it was made is not known: what it mounts stays, for whoever finds it.
+            Err(error @ BackendError::Unavailable { .. }) => return Err(error),
+            Err(error) => error,
+        };
+        self.remove_folder(&self.steps.of(order)).await?;
+        Err(refused)
     }
 
     pub(super) async fn find(&self, labels: &Labels) -> Result<Option<Found>, BackendError> {

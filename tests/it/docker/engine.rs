@@ -291,9 +291,16 @@ async fn an_index_is_refused_and_says_what_it_stands_for() -> Result<()> {
 const INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// One request for a manifest to the registry that the image came from.
-fn at_registry(registry: &str, method: &str, repository: &str, reference: &str, body: &str) -> Result<String> {
+fn at_registry(
+    registry: &str,
+    method: &str,
+    repository: &str,
+    reference: &str,
+    body: &str,
+) -> Result<String> {
     let mut socket = std::net::TcpStream::connect(registry)?;
-    let kinds = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json";
+    let kinds =
+        "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json";
     let length = body.len();
     write!(
         socket,

@@ -128,3 +128,17 @@ fn what_a_step_wrote_is_counted_and_never_followed() {
     fs::create_dir_all(path).unwrap();
     assert_eq!(size_of(out).unwrap(), Size::Beyond);
 }
+
+/// A store that does not share its file system with `steps/` costs a copy, and nothing else.
+#[test]
+fn a_capture_on_another_file_system_is_copied() {
+    let (keep, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+    assert_ne!(keep.path().metadata().unwrap().dev(), memory.path().metadata().unwrap().dev());
+    let store = Store::open(keep.path(), 0).unwrap();
+    let step = Steps::open(memory.path()).unwrap().begin(&order(1), own()).unwrap();
+    fs::write(step.out().join("a.txt"), "bytes").unwrap();
+    let stored = harvest(&store, &step.out(), &name("a.txt"), 5).unwrap();
+    assert_eq!((stored.digest, stored.size_bytes), (Digest::of(b"bytes"), 5));
+    assert_eq!(store.leftovers().unwrap(), Vec::<String>::new());
+    assert_eq!(harvest(&store, &step.out(), &name("a.txt"), 5).unwrap(), stored);
+}
