@@ -96,8 +96,9 @@ pub async fn call(
         return Ok(Answer::planned(&call, &plan));
     }
     crash_point!("run_planned");
-    let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, guest, expected);
-    let job = Job { warm, ..job };
+    let still = host.still(&call);
+    let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, guest, still);
+    let job = Job { warm, expected, reuse_steps: !retry, ..job };
     let (Entry::Joined(flight) | Entry::Started(flight)) = host.start(context, &call, job).await?;
     drop(claim);
     crash_point!("run_started");

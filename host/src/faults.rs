@@ -29,6 +29,10 @@ pub const POINTS: [&str; 19] = [
     "attempt_concluded",
 ];
 
+/// The same in the order of a step's life, which needs a backend.
+pub const STEP_POINTS: [&str; 6] =
+    ["step_asked", "step_submitted", "step_started", "step_finished", "capture_kept", "step_ended"];
+
 /// Operations of the store and the ledger that can be made to fail.
 pub const OPERATIONS: [&str; 13] = [
     "free_space",
@@ -108,7 +112,11 @@ pub mod armed {
             "crash" => {
                 let (point, at) = rest.split_once(':')?;
                 let at = at.parse().ok()?;
-                super::POINTS.contains(&point).then(|| Fault::Crash { point: point.to_owned(), at, seen })
+                super::POINTS
+                    .iter()
+                    .chain(&super::STEP_POINTS)
+                    .any(|known| *known == point)
+                    .then(|| Fault::Crash { point: point.to_owned(), at, seen })
             }
             "fail" => {
                 let (operation, rest) = rest.split_once(':')?;

@@ -272,7 +272,7 @@ fn noted(notes: &Path, name: &RelName) -> Option<(Digest, u64)> {
         let (digest, size) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
         (words.next()? == name.as_str()).then_some((digest, size))
     };
-    text.lines().filter_map(parse).last()
+    text.lines().filter_map(parse).next_back()
 }
 
 /// One step down at most from an open folder, or deeper, never through a link and never out.

@@ -80,7 +80,7 @@ pub struct AnswerProgress {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AnswerFailure {
-    /// `tool`, `trap`, `input`, `gate`, `limit`, `fault`, `denied`.
+    /// `tool`, `trap`, `input`, `gate`, `step`, `limit`, `fault`, `denied`.
     pub class: String,
     pub code: String,
     pub message: String,
@@ -151,7 +151,11 @@ impl Answer {
 
     /// A run that goes on.
     pub fn going_on(run: RunId, now: Snapshot) -> Self {
-        let status = if now.running { Status::Running } else { Status::Queued };
+        let status = match now {
+            Snapshot { waiting: true, .. } => Status::Waiting,
+            Snapshot { running: true, .. } => Status::Running,
+            Snapshot { .. } => Status::Queued,
+        };
         let progress =
             now.progress.map(|Progress { done, total, text }| AnswerProgress { done, total, text });
         Self { run_id: Some(run.to_string()), progress, ..Self::bare(status) }

@@ -20,7 +20,7 @@ use crate::ledger::{Ledger, LedgerError, NewAttempt, NewDenial, Owner};
 use crate::plan::Plan;
 use crate::policy::{CallerLimits, Denial, Policy, Project};
 use crate::run::turns::Turn;
-use crate::run::{Effects, Entry, Job, NotEntered, Runs, Turns};
+use crate::run::{Backends, Effects, Entry, Job, NotEntered, Runs, Still, Turns, failure};
 use crate::sandbox::Sandbox;
 use crate::sandbox::client::{Confinement, SandboxSettings};
 use crate::sandbox::profile::engine_description;
@@ -37,6 +37,9 @@ const READS_AT_ONCE: usize = 8;
 
 /// When a caller whose queue is full may come again.
 const RETRY_FULL_QUEUE_MS: u64 = 5_000;
+
+/// When a caller whose steps have nobody to run them may come again.
+const RETRY_BACKEND_MS: u64 = 30_000;
 
 /// Denials of one caller that are recorded within a minute. Each costs some hundred bytes that are
 /// kept for good, and nobody who works needs so many.
@@ -59,6 +62,7 @@ pub struct Host {
     pub ledger: Ledger,
     pub store: Arc<Store>,
     pub sandbox: Arc<Sandbox>,
+    pub backends: Arc<Backends>,
     pub catalog: Arc<Catalog>,
     pub runs: Runs,
     /// Who may ask a runner for something short: a plan, the head of a file.
@@ -164,6 +168,7 @@ impl Host {
             ledger,
             store: Arc::new(store),
             sandbox: Arc::new(sandbox),
+            backends: Arc::new(Backends::new(home_label(&settings.cache_key), store_root.clone())),
             catalog: Arc::new(Catalog::new(settings.home.join("toolpacks"))),
             runs: Runs::new(at_once),
             short: Turns::new(short_at_once()),
@@ -228,6 +233,8 @@ impl Host {
         }
         let is_allowed = |component: &Digest| policy.admit_component(component).is_ok();
         self.runs.cancel_queued(is_allowed, "the policy, which no longer allows the component");
+        let is_killed = |component: &Digest| policy.kills_running(component);
+        self.runs.cancel_running(is_killed, "the policy, which denies the component and ends its runs");
 
         // Asked for under the lock: whoever waited loads what is in force by then.
         let _one_at_a_time = self.loading.lock().await;
@@ -328,6 +335,7 @@ impl Host {
         job: Job,
     ) -> Result<Entry, CallError> {
         self.admit_bytes(job.run.project, &self.policy().caller).await?;
+        self.admit_steps(&job.plan).await?;
         match self.enter(&context.caller, call, job) {
             Ok(entry) => Ok(entry),
             Err(NotEntered::TooMany(error)) => Err(CallError::Busy {
@@ -337,6 +345,17 @@ impl Host {
             }),
             Err(NotEntered::Refused(overtaken)) => Err(self.overtaken(context, call, overtaken).await),
         }
+    }
+
+    /// Whether there is a backend that could run what is planned.
+    async fn admit_steps(&self, plan: &Plan) -> Result<(), CallError> {
+        let Some(rule) = plan.backend().filter(|_| !plan.steps().is_empty()) else { return Ok(()) };
+        let answered = async { self.backends.of(rule).await?.probe().await };
+        answered.await.map(drop).map_err(|error| CallError::Busy {
+            code: "backend_unavailable",
+            message: error.to_string(),
+            retry_after_ms: RETRY_BACKEND_MS,
+        })
     }
 
     /// Whether policy of this moment says of a call what it said when the call was identified.
@@ -408,12 +427,28 @@ impl Host {
         self.reading.take(&context.caller.name(), connection, u64::MAX).await
     }
 
+    /// Whether policy of that moment still says of a call what it said when it was planned: asked
+    /// before each effect of a run that may take days.
+    pub fn still(self: &Arc<Self>, call: &IdentifiedCall) -> Still {
+        let (host, call) = (Arc::downgrade(self), call.clone());
+        Arc::new(move || {
+            // Without its host nothing begins.
+            let refused = |message: String| failure::of_policy(&message);
+            let host = host.upgrade().ok_or_else(|| refused("the host leaves".to_owned()))?;
+            call.ask_again(&host.policy()).map_err(|overtaken| match overtaken {
+                Overtaken::Denied(denial) => refused(denial.message),
+                Overtaken::Changed => refused(Overtaken::Changed.to_string()),
+            })
+        })
+    }
+
     /// What a run may touch.
     pub fn effects(&self) -> Effects {
         Effects {
             ledger: self.ledger.clone(),
             store: Arc::clone(&self.store),
             sandbox: Arc::clone(&self.sandbox),
+            backends: Arc::clone(&self.backends),
             store_bytes_max: self.policy().caller.store_bytes,
         }
     }
@@ -436,6 +471,13 @@ impl Host {
             created_ms: Ledger::now_ms(),
         }
     }
+}
+
+/// What stands in a label of all that this home starts elsewhere. Follows from a key that never leaves
+/// the home, and says nothing of it.
+fn home_label(key: &[u8; 32]) -> String {
+    let digest = Digest::of(&[b"helixmcp home label".as_slice(), key].concat());
+    digest.to_hex().chars().take(32).collect()
 }
 
 /// More at once than there are processors would only slow each other down.

@@ -10,8 +10,8 @@ use super::identify::{self, IdentifiedCall, Overtaken};
 use super::link::{LinkedCall, LinkedInput};
 use super::{CallError, Caller, Context, Host, Refusal, proposed};
 use crate::catalog::OfferedTool;
-use crate::ledger::{AttemptRow, AttemptState, Failure, LedgerError, Outcome, RunRow, Used};
-use crate::policy::Project;
+use crate::ledger::{AttemptRow, AttemptState, Failure, LedgerError, Outcome, RunRow, StepId, Used};
+use crate::policy::{BackendRule, Project};
 use crate::run::{Job, NotEntered, Resumed};
 
 /// Most takeovers of one attempt without a person: a guest that kills its host must not loop.
@@ -37,6 +37,35 @@ pub async fn recover(host: &Arc<Host>) {
             Err(end) => conclude(host, id, &attempt, end).await,
         }
         crash_point!("carried_on");
+    }
+    let host = Arc::clone(host);
+    // Beside all else: a backend may take its time.
+    tokio::spawn(async move { reap(&host).await });
+}
+
+/// Ends and removes what a host before this one had started and no open step owns.
+async fn reap(host: &Arc<Host>) {
+    let policy = host.policy();
+    let Some(rule) = policy.docker().cloned().map(BackendRule::Docker) else { return };
+    let open = match host.ledger.open_steps().await {
+        Ok(open) => open,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "open steps could not be read");
+            return;
+        }
+    };
+    // One that began since then is of a run that is under way.
+    let is_open =
+        |step: StepId| open.iter().any(|row| row.id == step) || host.runs.flight(step.attempt.run).is_some();
+    match host.backends.reap(&rule, is_open).await {
+        Ok(0) => {}
+        Ok(reaped) => tracing::warn!(reaped, "containers that no step owns were removed"),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "containers could not be looked through"
+            );
+        }
     }
 }
 
@@ -84,7 +113,8 @@ fn enter(
     plan: crate::plan::Plan,
     attempt: &AttemptRow,
 ) -> Result<(), Given> {
-    let job = Job::new(call.new_run(), host.new_attempt(context, &plan), plan, call.guest(), None);
+    let attempted = host.new_attempt(context, &plan);
+    let job = Job::new(call.new_run(), attempted, plan, call.guest(), host.still(call));
     let job = Job { resumed: Some(Resumed { attempt: attempt.id, state: attempt.state }), ..job };
     host.enter(&context.caller, call, job).map(|_entry| ()).map_err(|error| match error {
         NotEntered::Refused(Overtaken::Denied(denial)) => blocked("policy_refuses", denial.message),

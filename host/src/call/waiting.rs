@@ -49,9 +49,13 @@ pub async fn cancel_run(
     by: &str,
 ) -> Result<CancelOutcome, CallError> {
     if let Some(flight) = host.runs.flight(run).filter(|flight| flight.project == project) {
-        let running = flight.snapshot().running;
+        let now = flight.snapshot();
         flight.cancel(by);
-        let state = if running { AttemptState::Running } else { AttemptState::Queued };
+        let state = match (now.waiting, now.running) {
+            (true, _) => AttemptState::Waiting,
+            (false, true) => AttemptState::Running,
+            (false, false) => AttemptState::Queued,
+        };
         return Ok(CancelOutcome::Requested(state));
     }
     Ok(CancelOutcome::AlreadyEnded(standing(host, project, run).await?.state))

@@ -40,6 +40,15 @@ impl Ledger {
         self.steps_with_tails(attempt, STEP_TAIL_BYTES_MAX).await
     }
 
+    /// One step, if it was asked for.
+    ///
+    /// # Errors
+    /// As [`Self::steps`].
+    pub async fn step(&self, step: StepId) -> Result<Option<StepRow>, LedgerError> {
+        let mut reading = self.reads().begin().await.map_err(database("read a step"))?;
+        read_step(&mut reading, step).await
+    }
+
     /// The same with so much at most of what each printed, its end.
     ///
     /// # Errors

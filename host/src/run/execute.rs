@@ -11,18 +11,19 @@ use helix_ids::text::escaped_line;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::door::{Door, Opening, Pause, Shut};
 use super::end::EndOutput;
 use super::flight::Flight;
-use super::harvest::{self, Harvest, Written};
+use super::harvest::{self, Harvest, Made, Written};
 use super::record::Record;
 use super::turns::{Turn, Turns};
-use super::{Effects, End, Guest, Job, failure, limits};
+use super::{Effects, End, Guest, Job, Still, failure, limits};
 use crate::artifacts::{ArtifactError, Incoming, Store};
 use crate::ledger::{LedgerError, NewEvent, Outcome, Reservation, Used};
 use crate::plan::Plan;
 use crate::sandbox::client::Answering;
 use crate::sandbox::protocol::Ask;
-use crate::sandbox::{Execution, GuestError, InputFile, RunEvents, Warm};
+use crate::sandbox::{Execution, GuestError, InputFile, Pace, RunEvents, RunOutcome, Warm};
 
 /// How often it is looked whether a guest leaves room on the disk.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(250);
@@ -38,10 +39,12 @@ pub(super) async fn carry(
     flight: Arc<Flight>,
     job: Job,
 ) -> End {
-    let Job { run, attempt, plan, guest, expected, resumed, warm } = job;
+    let Job { run, attempt, plan, guest, expected, resumed, warm, still, reuse_steps } = job;
     let mut record = Record::new(effects.ledger.clone(), run, attempt, resumed);
     let turn = at_once_or_cold(turns.take(&flight.caller, flight.connection, at_once), warm);
-    let ended = attempt_it(&effects, turn, &flight, &mut record, &plan, &guest).await;
+    let on = Attempt { effects: &effects, flight: &flight, plan: &plan, guest: &guest, still, reuse_steps };
+    let pause = |turn| Pause::new(turns.clone(), at_once, turn);
+    let ended = on.carry(turn, pause, &mut record).await;
     let Ended { used, outcome, room } = match ended {
         Ok(ended) => ended,
         Err(error) => return ledger_fault(&error),
@@ -107,58 +110,111 @@ impl Ended {
     }
 }
 
-async fn attempt_it(
-    effects: &Effects,
-    turn: impl Future<Output = (Turn, Option<Warm>)>,
-    flight: &Arc<Flight>,
-    record: &mut Record,
-    plan: &Plan,
-    guest: &Guest,
-) -> Result<Ended, LedgerError> {
-    let (turn, warm) = match while_writing(record, flight, turn).await? {
-        Raced::Done(turn) => turn,
-        Raced::Cancelled => return Ok(cancelled(flight, Used::default())),
-    };
-    record.run_begins().await?;
-    flight.running();
+/// One attempt, and what it may do.
+struct Attempt<'a> {
+    effects: &'a Effects,
+    flight: &'a Arc<Flight>,
+    plan: &'a Plan,
+    guest: &'a Guest,
+    still: Still,
+    reuse_steps: bool,
+}
 
-    let inputs = match open_inputs(effects, guest).await {
-        Ok(inputs) => inputs,
-        Err(error) => {
-            let failed = Outcome::Failed(failure::of_input(&error));
-            return Ok(Ended::without_outputs(Used::default(), failed));
-        }
-    };
-    let began = Instant::now();
-    let mut events = Events::new(Arc::clone(&effects.store), Arc::clone(flight));
-    let roles: Vec<String> = plan.outputs().iter().map(|output| output.role().to_string()).collect();
-    let limits = limits::of_attempt(plan, guest);
-    let (component, call) = (&guest.component, &guest.record);
-    let execution = Execution { component, call, roles: &roles, limits: &limits, warm, pace: turn.pace() };
-    let running = effects.sandbox.run(execution, inputs, &mut events);
-    let ran = while_writing(record, flight, while_room(&effects.store, running)).await?;
-    let mut used = Used { wall_ms: millis(began.elapsed()), log: events.log, ..Used::default() };
-    let failed = match ran {
-        Raced::Cancelled => return Ok(cancelled(flight, used)),
-        Raced::Done(Err(full)) => failure::of_store(&full),
-        Raced::Done(Ok(Err(error))) => {
-            failure::count(&mut used, error.usage());
-            failure::of_guest(&error)
-        }
-        Raced::Done(Ok(Ok(outcome))) => {
-            failure::count(&mut used, Some(&outcome.usage));
-            crash_point!("guest_returned");
-            let harvest = harvest::harvest(effects, flight.project, plan, guest, &outcome, events.files);
-            match while_writing(record, flight, harvest).await? {
-                Raced::Done(Ok(Harvest { outcome, room })) => {
-                    return Ok(Ended { used, outcome, room: Some(room) });
-                }
-                Raced::Done(Err(failure)) => failure,
-                Raced::Cancelled => return Ok(cancelled(flight, used)),
+impl Attempt<'_> {
+    async fn carry(
+        &self,
+        turn: impl Future<Output = (Turn, Option<Warm>)>,
+        pause: impl FnOnce(Turn) -> Pause,
+        record: &mut Record,
+    ) -> Result<Ended, LedgerError> {
+        let flight = self.flight;
+        let (turn, warm) = match while_writing(record, flight, turn).await? {
+            Raced::Done(turn) => turn,
+            Raced::Cancelled => return Ok(cancelled(flight, Used::default())),
+        };
+        record.run_begins().await?;
+        flight.running();
+        let inputs = match open_inputs(self.effects, self.guest).await {
+            Ok(inputs) => inputs,
+            Err(error) => {
+                let failed = Outcome::Failed(failure::of_input(&error));
+                return Ok(Ended::without_outputs(Used::default(), failed));
             }
+        };
+        let pace = turn.pace();
+        let door = Door::new(Opening {
+            effects: self.effects.clone(),
+            flight: Arc::clone(flight),
+            plan: self.plan,
+            guest: self.guest,
+            still: Arc::clone(&self.still),
+            reuse: self.reuse_steps,
+            pause: pause(turn),
+            attempt: record.resumed(),
+        });
+        let mut events = Events::new(Arc::clone(&self.effects.store), Arc::clone(flight), door);
+        // Boxed: a run that waits for its turn should not hold room for what comes after.
+        let ended = Box::pin(self.run(inputs, (warm, pace), &mut events, record)).await;
+        // No step outlives its attempt, and none is told to have ended before it has.
+        events.door.close().await;
+        ended
+    }
+
+    async fn run(
+        &self,
+        inputs: Vec<InputFile>,
+        (warm, pace): (Option<Warm>, Pace),
+        events: &mut Events,
+        record: &mut Record,
+    ) -> Result<Ended, LedgerError> {
+        let Self { effects, flight, plan, guest, .. } = self;
+        let began = Instant::now();
+        let roles: Vec<String> = plan.outputs().iter().map(|output| output.role().to_string()).collect();
+        let limits = limits::of_attempt(plan, guest);
+        let (component, call) = (&guest.component, &guest.record);
+        let execution = Execution { component, call, roles: &roles, limits: &limits, warm, pace };
+        let running = effects.sandbox.run(execution, inputs, events);
+        let ran = while_writing(record, flight, while_room(&effects.store, running)).await?;
+        let log = std::mem::take(&mut events.log);
+        let mut used = Used { wall_ms: millis(began.elapsed()), log, ..Used::default() };
+        let ran = match ran {
+            Raced::Cancelled => return Ok(cancelled(flight, used)),
+            Raced::Done(Err(full)) => {
+                return Ok(Ended::without_outputs(used, Outcome::Failed(failure::of_store(&full))));
+            }
+            Raced::Done(Ok(ran)) => ran,
+        };
+        // The door's own word comes first: what the runner died of then is only that it was ended.
+        let shut = events.door.shut();
+        let outcome = match (shut, ran) {
+            (Some(shut), ran) => {
+                failure::count(
+                    &mut used,
+                    ran.as_ref().map_or_else(GuestError::usage, |ran| Some(&ran.usage)),
+                );
+                return Ok(Ended::without_outputs(used, shut.into_outcome()));
+            }
+            (None, Err(error)) => {
+                failure::count(&mut used, error.usage());
+                return Ok(Ended::without_outputs(used, Outcome::Failed(failure::of_guest(&error))));
+            }
+            (None, Ok(outcome)) => outcome,
+        };
+        failure::count(&mut used, Some(&outcome.usage));
+        crash_point!("guest_returned");
+        match while_writing(record, flight, self.harvested(&outcome, events)).await? {
+            Raced::Done(Ok(Harvest { outcome, room })) => Ok(Ended { used, outcome, room: Some(room) }),
+            Raced::Done(Err(shut)) => Ok(Ended::without_outputs(used, shut.into_outcome())),
+            Raced::Cancelled => Ok(cancelled(flight, used)),
         }
-    };
-    Ok(Ended::without_outputs(used, Outcome::Failed(failed)))
+    }
+
+    async fn harvested(&self, outcome: &RunOutcome, events: &mut Events) -> Result<Harvest, Shut> {
+        let steps = events.door.returned().await?;
+        let made = Made { outcome, files: std::mem::take(&mut events.files), steps };
+        let harvest = harvest::harvest(self.effects, self.flight.project, self.plan, self.guest, made);
+        harvest.await.map_err(Shut::Failed)
+    }
 }
 
 fn cancelled(flight: &Flight, used: Used) -> Ended {
@@ -200,8 +256,8 @@ async fn while_writing<T>(
             () = flight.cancelled() => return Ok(Raced::Cancelled),
             done = &mut work => return Ok(Raced::Done(done)),
             () = flight.write_due(), if !record.is_written() => {
-                record.write().await?;
-                flight.written();
+                let attempt = record.write().await?;
+                flight.written(attempt);
             }
         }
     }
@@ -236,13 +292,14 @@ async fn open_inputs(effects: &Effects, guest: &Guest) -> Result<Vec<InputFile>,
 struct Events {
     store: Arc<Store>,
     flight: Arc<Flight>,
+    door: Door,
     files: Vec<Written>,
     log: String,
 }
 
 impl Events {
-    fn new(store: Arc<Store>, flight: Arc<Flight>) -> Self {
-        Self { store, flight, files: Vec::new(), log: String::new() }
+    fn new(store: Arc<Store>, flight: Arc<Flight>, door: Door) -> Self {
+        Self { store, flight, door, files: Vec::new(), log: String::new() }
     }
 }
 
@@ -266,8 +323,8 @@ impl RunEvents for Events {
         self.flight.progress(done, total, escaped_line(text, PROGRESS_BYTES_MAX));
     }
 
-    fn ask(&mut self, _ask: Ask) -> Answering<'_> {
-        Box::pin(std::future::ready(Err(io::Error::other("no door yet"))))
+    fn ask(&mut self, ask: Ask) -> Answering<'_> {
+        Box::pin(self.door.ask(ask))
     }
 }
 

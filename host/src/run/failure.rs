@@ -57,6 +57,26 @@ pub fn of_gate(code: &str, message: &str) -> Failure {
     answer("gate", code, message, "report it to the toolpack's author: no output was kept")
 }
 
+/// A step that did not end by itself, or not with what it promised: recorded, never an answer, for it
+/// does not follow from the run's identity alone.
+pub fn of_step(class: &str, code: &str, message: &str) -> Failure {
+    let advice = match code {
+        "step_out_of_memory" => {
+            "`resources` asks for more; the operator can raise `memory` under [limits.step]"
+        }
+        "step_deadline" => "`resources` asks for more; the operator can raise `wall` under [limits.step]",
+        "nondeterministic" => "report it to the toolpack's author, with the run id",
+        _ => "run_get shows the step and the end of what it said; the same call tries again",
+    };
+    Failure { is_answer: false, ..answer(class, code, message, advice) }
+}
+
+/// Policy of now refuses to go on with what it once allowed.
+pub fn of_policy(message: &str) -> Failure {
+    let advice = "ask the operator, then call again";
+    Failure { is_answer: false, ..answer("denied", "policy_refuses", message, advice) }
+}
+
 /// An input whose bytes could not be had: ours, not the guest's.
 pub fn of_input(error: &ArtifactError) -> Failure {
     let (code, advice) = match error {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::End;
-use crate::ledger::NewRun;
+use crate::ledger::{AttemptId, NewRun};
 
 /// An attempt that nobody was told the id of is cancelled with its last waiter while it is
 /// younger than this. Clients give up after about a minute, and what has cost more than that is
@@ -42,12 +42,21 @@ pub struct Flight {
 #[derive(Clone, Debug, Default)]
 struct Shared {
     running: bool,
+    /// For a step.
+    waiting: bool,
     progress: Option<Progress>,
     /// Somebody was told the run's id, so it must be found in the ledger, whatever happens.
     acknowledged: bool,
-    written: bool,
+    written: Option<AttemptId>,
     cancelled_by: Option<String>,
     end: Option<Arc<End>>,
+}
+
+impl Shared {
+    fn snapshot(&self) -> Snapshot {
+        let Self { running, waiting, progress, .. } = self;
+        Snapshot { running: *running, waiting: *waiting, progress: progress.clone() }
+    }
 }
 
 /// How far a run is, in units of the toolpack's choice.
@@ -62,6 +71,8 @@ pub struct Progress {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub running: bool,
+    /// It runs, and its guest waits for a step.
+    pub waiting: bool,
     pub progress: Option<Progress>,
 }
 
@@ -76,8 +87,8 @@ pub enum Waited {
 }
 
 impl Flight {
-    pub(super) fn new(run: &NewRun, caller: String, connection: u64, resumed: bool) -> Self {
-        let shared = Shared { acknowledged: resumed, written: resumed, ..Shared::default() };
+    pub(super) fn new(run: &NewRun, caller: String, connection: u64, resumed: Option<AttemptId>) -> Self {
+        let shared = Shared { acknowledged: resumed.is_some(), written: resumed, ..Shared::default() };
         Self {
             run: run.id,
             project: run.project,
@@ -125,9 +136,9 @@ impl Flight {
                     waiter.content();
                     return Waited::Ended(Arc::clone(end));
                 }
-                if now.acknowledged && now.written && is_over {
+                if now.acknowledged && now.written.is_some() && is_over {
                     waiter.content();
-                    return Waited::GoesOn(Snapshot { running: now.running, progress: now.progress.clone() });
+                    return Waited::GoesOn(now.snapshot());
                 }
                 if now.progress != told {
                     told.clone_from(&now.progress);
@@ -155,8 +166,7 @@ impl Flight {
 
     /// The run as it is now.
     pub fn snapshot(&self) -> Snapshot {
-        let shared = self.shared.borrow();
-        Snapshot { running: shared.running, progress: shared.progress.clone() }
+        self.shared.borrow().snapshot()
     }
 
     /// Asks the run to stop, for all waiters.
@@ -191,8 +201,29 @@ impl Flight {
         }
     }
 
-    pub(super) fn written(&self) {
-        self.shared.send_modify(|shared| shared.written = true);
+    pub(super) fn written(&self, attempt: AttemptId) {
+        self.shared.send_modify(|shared| shared.written = Some(attempt));
+    }
+
+    /// This run's attempt, written to the ledger if it was not: something is about to happen on its
+    /// behalf.
+    pub(super) async fn attempt(&self) -> AttemptId {
+        self.acknowledge();
+        let mut shared = self.shared.subscribe();
+        loop {
+            if let Some(attempt) = shared.borrow_and_update().written {
+                return attempt;
+            }
+            if shared.changed().await.is_err() {
+                // The sender lives as long as the flight, so this does not happen.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Whether its guest waits for a step.
+    pub(super) fn waits(&self, waiting: bool) {
+        self.shared.send_modify(|shared| shared.waiting = waiting);
     }
 
     pub(super) fn running(&self) {
@@ -287,7 +318,7 @@ mod tests {
             flight.running();
             assert!(waiting.as_mut().poll(&mut context).is_pending(), "it is not written yet");
             assert!(flight.shared.borrow().acknowledged, "nobody was told to write it: {number}");
-            flight.written();
+            flight.written(AttemptId { run: flight.run, ordinal: 1 });
             let waited = waiting.as_mut().poll(&mut context);
             assert!(matches!(waited, Poll::Ready(Waited::GoesOn(now)) if now.running));
         }

@@ -7,11 +7,12 @@ use helix_ids::identity::artifact_id;
 use helix_ids::text::escaped;
 use helix_ids::{OutputKey, ProjectId, Role};
 
+use super::door::PublishedFile;
 use super::{Effects, Guest, failure};
 use crate::artifacts::{self, ArtifactError, Incoming, Stored};
 use crate::contract::result::SUMMARY_BYTES_MAX;
 use crate::contract::{CheckLevel, Report, Tool, raw};
-use crate::ledger::{Failure, NewArtifact, Outcome, OutputRow, Reservation};
+use crate::ledger::{Failure, NewArtifact, Outcome, OutputRow, Reservation, StepFile};
 use crate::plan::{self, Plan, PlannedOutput};
 use crate::sandbox::client::WrittenOutput;
 use crate::sandbox::protocol::{Limit, Usage, Verdict};
@@ -33,6 +34,13 @@ pub(super) struct Harvest {
     pub room: Reservation,
 }
 
+/// What a guest that returned has made, itself and by its steps.
+pub(super) struct Made<'a> {
+    pub outcome: &'a RunOutcome,
+    pub files: Vec<Written>,
+    pub steps: Vec<PublishedFile>,
+}
+
 /// Checks a returned guest against its plan, then keeps all of its outputs. Nothing is visible
 /// until the ledger says so: objects without a row are swept.
 pub(super) async fn harvest(
@@ -40,12 +48,13 @@ pub(super) async fn harvest(
     project: ProjectId,
     plan: &Plan,
     guest: &Guest,
-    outcome: &RunOutcome,
-    files: Vec<Written>,
+    made: Made<'_>,
 ) -> Result<Harvest, Failure> {
+    let Made { outcome, files, steps } = made;
     let written: Vec<plan::Written<'_>> = outcome.outputs.iter().map(as_written).collect();
-    plan.gate(&outcome.opened, &written, &[])
-        .map_err(|error| failure::of_gate(error.code, &error.message))?;
+    let published: Vec<plan::Published<'_>> = steps.iter().map(as_published).collect();
+    let gated = plan.gate(&outcome.opened, &written, &published);
+    gated.map_err(|error| failure::of_gate(error.code, &error.message))?;
     let report = report(outcome.report.clone(), Arc::clone(&guest.tool)).await?;
 
     // The gate judged what the runner says of its outputs; what is kept is what it had made.
@@ -57,7 +66,7 @@ pub(super) async fn harvest(
     let bytes = total(&files)?;
     within_limit(super::limits::of_attempt(plan, guest).output_bytes, bytes)?;
     let room = room(effects, project, bytes).await?;
-    let mut outputs = Vec::with_capacity(files.len());
+    let mut outputs = published_rows(project, plan, steps)?;
     for file in files {
         let role = plan.output(&file.role).ok_or_else(|| {
             failure::of_gate("output_undeclared", &format!("output role {:?} is not declared", file.role))
@@ -80,6 +89,31 @@ pub(super) async fn harvest(
         outputs,
     };
     Ok(Harvest { outcome, room })
+}
+
+/// Outputs whose bytes are in the store already: checked whole when their step had made them.
+fn published_rows(
+    project: ProjectId,
+    plan: &Plan,
+    steps: Vec<PublishedFile>,
+) -> Result<Vec<OutputRow>, Failure> {
+    let mut rows = Vec::with_capacity(steps.len());
+    for PublishedFile { role, key, file, seal } in steps {
+        let planned = plan.output(role.as_str()).ok_or_else(|| {
+            failure::of_gate("output_undeclared", &format!("output role {role} is not declared"))
+        })?;
+        if file.artifact_type != planned.artifact_type() {
+            let message = format!(
+                "published {role}/{key} is a {}, not a {}",
+                file.artifact_type,
+                planned.artifact_type()
+            );
+            return Err(failure::of_gate("output_type", &message));
+        }
+        let StepFile { digest, size_bytes, .. } = file;
+        rows.push(row(project, planned, key, Stored { digest, size_bytes, seal }));
+    }
+    Ok(rows)
 }
 
 /// Holds a report to what its tool promised, beside the threads that serve everybody: a schema may
@@ -118,6 +152,14 @@ fn within_limit(limit_bytes: u64, bytes: u64) -> Result<(), Failure> {
         return Err(failure::of_guest(&GuestError::Limit { limit: Limit::OutputBytes, message, usage }));
     }
     Ok(())
+}
+
+fn as_published(file: &PublishedFile) -> plan::Published<'_> {
+    plan::Published {
+        role: file.role.as_str(),
+        key: file.key.as_str(),
+        artifact_type: file.file.artifact_type,
+    }
 }
 
 fn as_written(output: &WrittenOutput) -> plan::Written<'_> {

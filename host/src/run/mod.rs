@@ -4,6 +4,8 @@
 //! [`Flight`] that any number of callers wait for. A [`Job`] is what a flight executes, and only
 //! a checked plan makes one (invariant I-1).
 
+mod backends;
+mod door;
 pub mod end;
 mod execute;
 pub mod failure;
@@ -21,13 +23,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use helix_ids::{ArtifactId, Digest, RunId};
 use tokio::sync::OwnedMutexGuard;
 
+pub use backends::Backends;
 pub use end::{End, EndOutput};
 pub use flight::{Flight, Progress, Snapshot, Waited};
 pub use turns::Turns;
 
 use crate::artifacts::{ArtifactError, Store};
 use crate::contract::{Tool, raw};
-use crate::ledger::{AttemptId, AttemptState, Ledger, NewAttempt, NewRun};
+use crate::ledger::{AttemptId, AttemptState, Failure, Ledger, NewAttempt, NewRun, Seal};
 use crate::plan::Plan;
 use crate::policy::CallerLimits;
 use crate::sandbox::{Compiled, Sandbox, Warm};
@@ -38,12 +41,16 @@ pub struct Effects {
     pub ledger: Ledger,
     pub store: Arc<Store>,
     pub sandbox: Arc<Sandbox>,
+    pub backends: Arc<Backends>,
     /// What a project may store.
     pub store_bytes_max: u64,
 }
 
+/// Asked before each new effect of a run that was planned under an older policy: whether that of now
+/// still allows it, or the failure that blocks it.
+pub type Still = Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>;
+
 /// A checked plan with everything that it takes to carry it out.
-#[derive(Debug)]
 pub struct Job {
     pub run: NewRun,
     pub attempt: NewAttempt,
@@ -55,6 +62,9 @@ pub struct Job {
     pub resumed: Option<Resumed>,
     /// The runner that planned it, for the run if that begins at once.
     pub warm: Option<Warm>,
+    pub still: Still,
+    /// Whether a step may take the outcome of one with the same key.
+    pub reuse_steps: bool,
 }
 
 /// An attempt that stands in the ledger and is this owner's now.
@@ -84,14 +94,9 @@ pub struct JobInput {
 
 impl Job {
     /// A job for a new attempt.
-    pub fn new(
-        run: NewRun,
-        attempt: NewAttempt,
-        plan: Plan,
-        guest: Guest,
-        expected: Option<Vec<EndOutput>>,
-    ) -> Self {
-        Self { run, attempt, plan, guest, expected, resumed: None, warm: None }
+    pub fn new(run: NewRun, attempt: NewAttempt, plan: Plan, guest: Guest, still: Still) -> Self {
+        let (expected, resumed, warm, reuse_steps) = (None, None, None, true);
+        Self { run, attempt, plan, guest, expected, resumed, warm, still, reuse_steps }
     }
 }
 
@@ -180,6 +185,12 @@ impl Runs {
         queued.filter(|flight| !is_allowed(&flight.component)).for_each(|flight| flight.cancel(by));
     }
 
+    /// Cancels every run of these components, through to its containers.
+    pub fn cancel_running(&self, is_killed: impl Fn(&Digest) -> bool, by: &str) {
+        let flights: Vec<_> = self.inner.flights().by_run.values().cloned().collect();
+        flights.iter().filter(|flight| is_killed(&flight.component)).for_each(|flight| flight.cancel(by));
+    }
+
     /// Starts the job's run, or joins it: one execution, many waiters. `admit` is asked at the
     /// moment in which the run comes among the others: a policy that is in force by then is asked
     /// here, and one that comes later finds the run in [`Self::cancel_queued`]. It gives the limits
@@ -210,7 +221,8 @@ impl Runs {
             }
             *flights.by_caller.entry(caller.to_owned()).or_default() += 1;
             *flights.by_connection.entry(connection).or_default() += 1;
-            let flight = Flight::new(&job.run, caller.to_owned(), connection, job.resumed.is_some());
+            let resumed = job.resumed.map(|resumed| resumed.attempt);
+            let flight = Flight::new(&job.run, caller.to_owned(), connection, resumed);
             let flight = Arc::new(flight);
             flights.by_run.insert(run, Arc::clone(&flight));
             (flight, limits.concurrent_runs)
@@ -265,6 +277,11 @@ impl Inner {
 /// # Errors
 /// [`ArtifactError::Missing`], [`ArtifactError::Damaged`].
 pub async fn open_proved(ledger: &Ledger, store: &Arc<Store>, digest: Digest) -> Result<File, ArtifactError> {
+    opened(ledger, store, digest).await.map(|(file, _seal)| file)
+}
+
+/// The same, with the seal under which it is proved now.
+async fn opened(ledger: &Ledger, store: &Arc<Store>, digest: Digest) -> Result<(File, Seal), ArtifactError> {
     let io = |what: &str, source: Box<dyn std::error::Error + Send + Sync>| ArtifactError::Io {
         what: what.to_owned(),
         source: io::Error::other(source),
@@ -276,9 +293,10 @@ pub async fn open_proved(ledger: &Ledger, store: &Arc<Store>, digest: Digest) ->
         .await
         .map_err(|error| io("open an object", Box::new(error)))??;
     if known.as_ref() != Some(&proved) {
-        ledger.remember_seal(digest, proved).await.map_err(|error| io("remember a seal", Box::new(error)))?;
+        let remembered = ledger.remember_seal(digest, proved.clone()).await;
+        remembered.map_err(|error| io("remember a seal", Box::new(error)))?;
     }
-    Ok(file)
+    Ok((file, proved))
 }
 
 /// Takes a flight off the books however its task ends, a panic included.
@@ -341,7 +359,7 @@ mod tests {
             slice: slice.to_string(),
             inputs: Vec::new(),
         };
-        Arc::new(Flight::new(&run, "uid:1".to_owned(), 1, false))
+        Arc::new(Flight::new(&run, "uid:1".to_owned(), 1, None))
     }
 
     #[tokio::test]

@@ -25,13 +25,23 @@ impl Record {
         self.written.is_some()
     }
 
+    /// The attempt, if it stands in the ledger.
+    pub fn resumed(&self) -> Option<AttemptId> {
+        self.written
+    }
+
     /// Writes the run and its attempt, if they do not stand in the ledger yet.
-    pub async fn write(&mut self) -> Result<(), LedgerError> {
-        if self.written.is_none() {
-            self.written = Some(self.begin().await?);
-            crash_point!("attempt_written");
-        }
-        self.write_state().await
+    pub async fn write(&mut self) -> Result<AttemptId, LedgerError> {
+        let attempt = match self.written {
+            Some(attempt) => attempt,
+            None => {
+                let attempt = *self.written.insert(self.begin().await?);
+                crash_point!("attempt_written");
+                attempt
+            }
+        };
+        self.write_state().await?;
+        Ok(attempt)
     }
 
     async fn begin(&self) -> Result<AttemptId, LedgerError> {
