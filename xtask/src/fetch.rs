@@ -59,7 +59,10 @@ pub fn clients() -> Result<()> {
 }
 
 /// Unpacks a Debian package into the cache; needs no root.
-fn debian(package: &str) -> Result<()> {
+///
+/// # Errors
+/// It cannot be fetched.
+pub fn debian(package: &str) -> Result<()> {
     let folder = cache::debian(package)?;
     if is_complete(&folder, package) {
         return Ok(());

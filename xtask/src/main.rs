@@ -7,6 +7,7 @@ mod fetch;
 mod licences;
 mod machine;
 mod say;
+mod services;
 mod soak;
 mod suites;
 
@@ -40,6 +41,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Stress for minutes or hours, and say what held.
     Soak(soak::Arguments),
+    /// Start a container engine and a registry on loopback where none answers, or stop them.
+    Services(services::Arguments),
     /// Fetch what demo and tests read, and clients that others wrote, into the user's cache.
     Fetch,
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Test { quick } => suites::run(quick),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fetch => fetch::oracle().and_then(|()| fetch::clients()),
+        Command::Services(arguments) => services::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Toolpacks => build::host().and_then(|binary| build::toolpacks(&binary)),
     };
