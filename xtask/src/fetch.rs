@@ -125,20 +125,38 @@ fn python_sdk() -> Result<()> {
     if is_complete(&folder, PYTHON_SDK) {
         return Ok(());
     }
-    let system = machine::program("python3").unwrap_or_else(|| PathBuf::from("/usr/bin/python3"));
-    machine::apt_install("the Python client test", &["python3", "python3-venv"], &system)?;
     say::step(&format!("install {PYTHON_SDK} into a virtual environment"), || {
-        let venv = || say::quiet(Command::new(&system).args(["-m", "venv", "--clear"]).arg(&folder));
-        if venv().is_err() {
-            // Debian ships python3 without what a virtual environment needs.
-            machine::apt_install_now("the Python client test", &["python3-venv"])?;
-            venv()?;
-        }
+        virtual_environment("the Python client test", &folder)?;
         let mut pip = Command::new(&python);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PYTHON_SDK]);
         say::quiet(&mut pip)?;
         complete(&folder, PYTHON_SDK)
     })
+}
+
+/// A Python with pip, for fetching and unpacking wheels.
+///
+/// # Errors
+/// It cannot be made.
+pub fn pip() -> Result<PathBuf> {
+    let folder = cache::dir()?.join("pip");
+    if !is_complete(&folder, "pip") {
+        virtual_environment("fetching Python packages", &folder)?;
+        complete(&folder, "pip")?;
+    }
+    Ok(folder.join("bin/python"))
+}
+
+fn virtual_environment(why: &str, folder: &Path) -> Result<()> {
+    let system = machine::program("python3").unwrap_or_else(|| PathBuf::from("/usr/bin/python3"));
+    machine::apt_install(why, &["python3", "python3-venv"], &system)?;
+    let venv = || say::quiet(Command::new(&system).args(["-m", "venv", "--clear"]).arg(folder));
+    if venv().is_err() {
+        // Debian ships python3 without what a virtual environment needs.
+        machine::apt_install_now(why, &["python3-venv"])?;
+        venv()?;
+    }
+    Ok(())
 }
 
 fn inspector() -> Result<()> {

@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod demo;
 mod fetch;
+mod images;
 mod licences;
 mod machine;
 mod say;
@@ -43,6 +44,8 @@ enum Command {
     Soak(soak::Arguments),
     /// Start a container engine and a registry on loopback where none answers, or stop them.
     Services(services::Arguments),
+    /// Make the container images of the tools that steps run, and push them to the registry on loopback.
+    Images(images::Arguments),
     /// Fetch what demo and tests read, and clients that others wrote, into the user's cache.
     Fetch,
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Test { quick } => suites::run(quick),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Fetch => fetch::oracle().and_then(|()| fetch::clients()),
+        Command::Images(arguments) => images::run(&arguments),
         Command::Services(arguments) => services::run(&arguments),
         Command::Soak(arguments) => soak::run(&arguments),
         Command::Toolpacks => build::host().and_then(|binary| build::toolpacks(&binary)),

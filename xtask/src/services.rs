@@ -91,6 +91,15 @@ pub fn hold(engine: Engine) -> Result<Held> {
     Ok(held)
 }
 
+/// Finds or starts the registry alone.
+///
+/// # Errors
+/// It cannot be fetched or started.
+pub fn hold_registry() -> Result<Held> {
+    let _turn = turn()?;
+    Ok(Held { endpoint: None, started: registry::ensure()?.into_iter().collect() })
+}
+
 /// Stops what was started here for an engine, and the registry once no engine of ours is left.
 fn stop(engine: Engine) -> Result<()> {
     let _turn = turn()?;
