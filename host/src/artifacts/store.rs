@@ -307,8 +307,8 @@ impl Store {
         Ok((digest, bytes))
     }
 
-    /// Synced file, then its name, then the folder: the order in which a crash loses nothing that
-    /// was acknowledged and shows nothing that is not whole.
+    /// Synced file in a folder whose own name is synced, then the file's name, then the folder: the
+    /// order in which a crash loses nothing that was acknowledged and shows nothing that is not whole.
     fn make_object(
         &self,
         mut incoming: Incoming,
@@ -319,12 +319,14 @@ impl Store {
         let read_only = Mode::RUSR | Mode::RGRP | Mode::ROTH;
         let changed: Result<(), Errno> = faulty!("chmod", rustix::fs::fchmod(&incoming.file, read_only));
         changed.map_err(io(what()))?;
-        let synced: std_io::Result<()> = faulty!("sync", incoming.file.sync_all());
-        synced.map_err(|error| self.write_failed(&what(), error))?;
-        crash_point!("object_synced");
-
         let hex = digest.to_hex();
         let shelf = self.open_shelf(&hex)?;
+        let (synced, shelf_synced) =
+            shelf.sync_names_beside(|| -> std_io::Result<()> { faulty!("sync", incoming.file.sync_all()) });
+        synced.map_err(|error| self.write_failed(&what(), error))?;
+        shelf_synced?;
+        crash_point!("object_synced");
+
         let Some(name) = incoming.name.clone() else { return Err(ArtifactError::Changed) };
         match shelf.inner.adopt(&incoming.folder, &name, &hex) {
             Ok(()) => incoming.name = None,
@@ -332,7 +334,7 @@ impl Store {
                 Ok((file, seal)) => {
                     // Whoever put it here may have ended before it had synced what is promised now.
                     file.sync_all().map_err(|error| self.write_failed(&what(), error))?;
-                    shelf.sync()?;
+                    shelf.inner.sync()?;
                     return Ok(Stored { digest, size_bytes, seal });
                 }
                 // Ours is proved and theirs is not: this is how a damaged object is healed.
@@ -346,7 +348,7 @@ impl Store {
             Err(error) => return Err(self.write_failed(&what(), error)),
         }
         crash_point!("object_renamed");
-        shelf.sync()?;
+        shelf.inner.sync()?;
         crash_point!("object_shelved");
         let seal = seal_of(&incoming.file)?;
         if seal.size_bytes != size_bytes {
@@ -392,9 +394,11 @@ struct Shelf<'a> {
 }
 
 impl Shelf<'_> {
-    /// All of them at once: on a file system with a journal they wait for the same commit, and one
-    /// after the other each would have a flush of the disk to itself.
-    fn sync(&self) -> Result<(), ArtifactError> {
+    /// Syncs a file with `sync_file` and, at once, the names of this shelf's own folders where they
+    /// are new: on a file system with a journal they wait for the same commit, and one after the other
+    /// each would have a flush of the disk to itself. Whether the file is whole is asked of it alone, so
+    /// each has its own result.
+    fn sync_names_beside<R>(&self, sync_file: impl FnOnce() -> R) -> (R, Result<(), ArtifactError>) {
         let above: Vec<&Folder> = [self.outer.as_ref(), self.objects].into_iter().flatten().collect();
         std::thread::scope(|scope| {
             let start = |folder| {
@@ -402,13 +406,13 @@ impl Shelf<'_> {
                 (folder, thread.spawn_scoped(scope, move || Folder::sync(folder)))
             };
             let started: Vec<_> = above.into_iter().map(start).collect();
-            let own = self.inner.sync();
-            let others = started.into_iter().map(|(folder, thread)| {
+            let file = sync_file();
+            let folders = started.into_iter().map(|(folder, thread)| {
                 // Where there is no thread to be had it takes longer, and nothing else.
                 let synced = thread.ok().and_then(|thread| thread.join().ok());
                 synced.unwrap_or_else(|| folder.sync())
             });
-            others.fold(own, Result::and)
+            (file, folders.fold(Ok(()), Result::and))
         })
     }
 }

@@ -1,9 +1,9 @@
 //! Artifacts, their labels and the seals of their bytes.
 
 use helix_ids::{ArtifactId, ArtifactType, Digest, ProjectId, ProjectName, RunId, identity};
-use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
+use super::batch::Batch;
 use super::chain::Chain;
 use super::column::{count, maybe_parsed, maybe_text, millis, parsed, stored};
 use super::error::{damaged, database};
@@ -56,14 +56,16 @@ impl Ledger {
         self.write(move |connection| {
             Box::pin(async move {
                 let now_ms = Self::now_ms();
-                insert_artifact(connection, &new, None, &event.caller, now_ms).await?;
+                let mut batch = Batch::default();
+                insert_artifact(&mut batch, &new, None, &event.caller, now_ms)?;
                 let mut chain = Chain::find(connection, event.project.to_string()).await?;
                 let mut body = super::records::event_body(&event);
                 // `fsck` asks for it of every artifact that is no run's output.
                 if let Some(members) = body.as_object_mut() {
                     members.insert("artifact".to_owned(), new.id.to_string().into());
                 }
-                chain.append(connection, now_ms, event.kind, &body).await?;
+                chain.append(&mut batch, now_ms, event.kind, &body)?;
+                batch.run(connection).await?;
                 let row = sqlx::query(select_artifact!("WHERE a.id = $1"))
                     .bind(new.id.to_string())
                     .fetch_one(connection)
@@ -154,8 +156,14 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Damaged`] when the object is known with another size.
     pub async fn remember_seal(&self, digest: Digest, seal: Seal) -> Result<(), LedgerError> {
-        self.write(move |connection| Box::pin(async move { insert_object(connection, digest, &seal).await }))
-            .await
+        self.write(move |connection| {
+            Box::pin(async move {
+                let mut batch = Batch::default();
+                insert_object(&mut batch, digest, &seal)?;
+                batch.run(connection).await
+            })
+        })
+        .await
     }
 
     /// Bytes of a project's artifacts, each digest counted once.
@@ -195,10 +203,10 @@ pub(super) fn artifact_row(row: &SqliteRow) -> Result<ArtifactRow, LedgerError> 
     })
 }
 
-/// Inside a transaction: the object with its seal, the artifact unless it is there, and its label
-/// unless that is the newest already. `by` is the run whose output it is.
-pub(super) async fn insert_artifact(
-    connection: &mut SqliteConnection,
+/// The object with its seal, the artifact unless it is there, and its label unless that is the newest
+/// already. `by` is the run whose output it is.
+pub(super) fn insert_artifact(
+    batch: &mut Batch,
     new: &NewArtifact,
     by: Option<RunId>,
     given_by: &str,
@@ -210,96 +218,67 @@ pub(super) async fn insert_artifact(
     if new.size_bytes != new.seal.size_bytes {
         return Err(damaged(format!("{} has another size than its bytes", new.id)));
     }
-    insert_object(connection, new.digest, &new.seal).await?;
+    insert_object(batch, new.digest, &new.seal)?;
+    count_bytes(batch, new);
     let sql = "INSERT INTO artifacts (id, project, digest, type, created_ms, created_by)
                VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING";
-    let done = sqlx::query(sql)
+    batch
+        .add("add an artifact", sql)
         .bind(new.id.to_string())
         .bind(new.project.to_string())
         .bind(new.digest.to_string())
         .bind(new.artifact_type.as_str())
         .bind(now_ms)
-        .bind(by.map(|run| run.to_string()))
-        .execute(&mut *connection)
-        .await
-        .map_err(database("add an artifact"))?;
-    if done.rows_affected() == 1 {
-        count_bytes(connection, new).await?;
-    } else if let Some(run) = by {
-        made_by(connection, new, run).await?;
+        .bind(by.map(|run| run.to_string()));
+    if let Some(run) = by {
+        made_by(batch, new, run);
     }
-    add_label(connection, new, given_by, now_ms).await
+    add_label(batch, new, given_by, now_ms);
+    Ok(())
 }
 
-/// Counts a new artifact's bytes, unless the project has them under another type already.
-async fn count_bytes(connection: &mut SqliteConnection, new: &NewArtifact) -> Result<(), LedgerError> {
+/// Counts an artifact's bytes before it is added, unless the project has them already, maybe under
+/// another type.
+fn count_bytes(batch: &mut Batch, new: &NewArtifact) {
     let sql = "UPDATE projects SET store_bytes = store_bytes + $1 WHERE id = $2
-               AND (SELECT COUNT(*) FROM artifacts WHERE digest = $3 AND project = $2) = 1";
-    sqlx::query(sql)
+               AND NOT EXISTS (SELECT 1 FROM artifacts WHERE digest = $3 AND project = $2)";
+    batch
+        .add("count a project's bytes", sql)
         .bind(stored(new.size_bytes))
         .bind(new.project.to_string())
-        .bind(new.digest.to_string())
-        .execute(connection)
-        .await
-        .map_err(database("count a project's bytes"))?;
-    Ok(())
+        .bind(new.digest.to_string());
 }
 
 /// An artifact that was imported first may be some run's output later.
-async fn made_by(
-    connection: &mut SqliteConnection,
-    new: &NewArtifact,
-    run: RunId,
-) -> Result<(), LedgerError> {
-    sqlx::query("UPDATE artifacts SET created_by = $1 WHERE id = $2 AND created_by IS NULL")
+fn made_by(batch: &mut Batch, new: &NewArtifact, run: RunId) {
+    batch
+        .add(
+            "say which run made an artifact",
+            "UPDATE artifacts SET created_by = $1 WHERE id = $2 AND created_by IS NULL",
+        )
         .bind(run.to_string())
-        .bind(new.id.to_string())
-        .execute(connection)
-        .await
-        .map_err(database("say which run made an artifact"))?;
-    Ok(())
+        .bind(new.id.to_string());
 }
 
-async fn add_label(
-    connection: &mut SqliteConnection,
-    new: &NewArtifact,
-    given_by: &str,
-    now_ms: Millis,
-) -> Result<(), LedgerError> {
-    let Some(label) = &new.label else { return Ok(()) };
+fn add_label(batch: &mut Batch, new: &NewArtifact, given_by: &str, now_ms: Millis) {
+    let Some(label) = &new.label else { return };
     let sql = "INSERT INTO labels (artifact, seq, label, given_by, at_ms)
                SELECT $1, COALESCE(MAX(seq) + 1, 0), $2, $3, $4 FROM labels WHERE artifact = $1
                HAVING $2 IS NOT (SELECT label FROM labels WHERE artifact = $1 ORDER BY seq DESC LIMIT 1)";
-    sqlx::query(sql)
-        .bind(new.id.to_string())
-        .bind(label)
-        .bind(given_by)
-        .bind(now_ms)
-        .execute(connection)
-        .await
-        .map_err(database("label an artifact"))?;
-    Ok(())
+    batch.add("label an artifact", sql).bind(new.id.to_string()).bind(label).bind(given_by).bind(now_ms);
 }
 
-async fn insert_object(
-    connection: &mut SqliteConnection,
-    digest: Digest,
-    seal: &Seal,
-) -> Result<(), LedgerError> {
+fn insert_object(batch: &mut Batch, digest: Digest, seal: &Seal) -> Result<(), LedgerError> {
     let text = serde_json::to_string(seal).map_err(database("write a seal"))?;
     // The size follows from the digest: another one leaves the row as it is.
     let sql = "INSERT INTO objects (digest, size_bytes, seal) VALUES ($1, $2, $3)
                ON CONFLICT (digest) DO UPDATE SET seal = excluded.seal
                WHERE objects.size_bytes = excluded.size_bytes";
-    let done = sqlx::query(sql)
+    batch
+        .add("add an object", sql)
         .bind(digest.to_string())
         .bind(stored(seal.size_bytes))
         .bind(text)
-        .execute(connection)
-        .await
-        .map_err(database("add an object"))?;
-    if done.rows_affected() == 0 {
-        return Err(damaged(format!("{digest} is known with another size")));
-    }
+        .or(damaged(format!("{digest} is known with another size")));
     Ok(())
 }

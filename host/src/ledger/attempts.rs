@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::artifacts::insert_artifact;
+use super::batch::Batch;
+use super::before::Before;
 use super::bodies::{self, End};
 use super::chain::Chain;
 use super::column::{count, parsed, stored, text};
@@ -25,7 +27,10 @@ impl Ledger {
         let (run, attempt, owner) = (run.clone(), attempt.clone(), self.owner().to_owned());
         self.write(move |connection| {
             Box::pin(async move {
-                let (id, _chain) = begin(connection, &owner, &run, &attempt).await?;
+                let mut before = Before::read(connection, run.id).await?;
+                let mut batch = Batch::default();
+                let id = begin(&mut batch, &mut before, &owner, &run, &attempt)?;
+                batch.run(connection).await?;
                 Ok(id)
             })
         })
@@ -44,8 +49,10 @@ impl Ledger {
         let owner = self.owner().to_owned();
         self.write(move |connection| {
             Box::pin(async move {
-                let mut chain = Chain::find(connection, attempt.run.to_string()).await?;
-                advance(connection, &mut chain, &owner, attempt, to, Self::now_ms()).await
+                let mut before = Before::read(connection, attempt.run).await?;
+                let mut batch = Batch::default();
+                advance(&mut batch, &mut before.chain, &owner, attempt, to, Self::now_ms())?;
+                batch.run(connection).await
             })
         })
         .await
@@ -67,8 +74,10 @@ impl Ledger {
                 if matches!(outcome, Outcome::Succeeded { .. }) {
                     refuse_lost(connection, &owner, attempt, AttemptState::Succeeded).await?;
                 }
-                let mut chain = Chain::find(connection, attempt.run.to_string()).await?;
-                conclude(connection, &mut chain, &owner, attempt, &used, &outcome).await
+                let mut before = Before::read(connection, attempt.run).await?;
+                let mut batch = Batch::default();
+                conclude(&mut batch, &mut before, &owner, attempt, &used, &outcome)?;
+                batch.run(connection).await
             })
         })
         .await
@@ -89,10 +98,13 @@ impl Ledger {
         let (used, outcome, owner) = (used.clone(), outcome.clone(), self.owner().to_owned());
         self.write(move |connection| {
             Box::pin(async move {
-                let (id, mut chain) = begin(connection, &owner, &run, &attempt).await?;
+                let mut before = Before::read(connection, run.id).await?;
+                let mut batch = Batch::default();
+                let id = begin(&mut batch, &mut before, &owner, &run, &attempt)?;
                 let started_ms = attempt.created_ms;
-                advance(connection, &mut chain, &owner, id, AttemptState::Running, started_ms).await?;
-                conclude(connection, &mut chain, &owner, id, &used, &outcome).await?;
+                advance(&mut batch, &mut before.chain, &owner, id, AttemptState::Running, started_ms)?;
+                conclude(&mut batch, &mut before, &owner, id, &used, &outcome)?;
+                batch.run(connection).await?;
                 Ok(id)
             })
         })
@@ -139,43 +151,48 @@ pub(super) fn identity_break(run: &NewRun) -> Option<String> {
     checks.iter().find(|(holds, _)| !holds).map(|(_, what)| format!("{}: its {what}", run.id))
 }
 
-async fn begin(
-    connection: &mut SqliteConnection,
+fn begin(
+    batch: &mut Batch,
+    before: &mut Before,
     owner: &str,
     run: &NewRun,
     attempt: &NewAttempt,
-) -> Result<(AttemptId, Chain), LedgerError> {
+) -> Result<AttemptId, LedgerError> {
     if let Some(what) = identity_break(run) {
         return Err(damaged(what));
     }
     // A short run is written when it has ended, so its time is the attempt's and not that of the commit.
     let begun_ms = attempt.created_ms;
-    let mut chain = Chain::find(connection, run.id.to_string()).await?;
-    if insert_run(connection, run, begun_ms).await? {
-        chain.append(connection, begun_ms, bodies::IDENTIFIED, &bodies::identified(run)).await?;
+    match &before.known {
+        None => {
+            insert_run(batch, run, begun_ms);
+            before.chain.append(batch, begun_ms, bodies::IDENTIFIED, &bodies::identified(run))?;
+            before.known = Some((run.digest.to_string(), run.project.to_string()));
+        }
+        Some((digest, _project)) if *digest == run.digest.to_string() => {}
+        // The id is half of the digest; the whole is compared before a stored run is used.
+        Some(_) => return Err(damaged(format!("{} stands for two digests", run.id))),
     }
-    sqlx::query("INSERT INTO policies (digest, text) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
+    batch
+        .add(
+            "keep the policy's text",
+            "INSERT INTO policies (digest, text) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING",
+        )
         .bind(attempt.policy_file.to_string())
-        .bind(&attempt.policy_text)
-        .execute(&mut *connection)
-        .await
-        .map_err(database("keep the policy's text"))?;
-    let ordinal = insert_attempt(connection, owner, run, attempt).await?;
-    let body = bodies::queued(ordinal, attempt, owner);
-    chain.append(connection, attempt.created_ms, &event_kind(AttemptState::Queued), &body).await?;
-    Ok((AttemptId { run: run.id, ordinal }, chain))
+        .bind(&attempt.policy_text);
+    let id = AttemptId { run: run.id, ordinal: before.next };
+    insert_attempt(batch, owner, id, attempt);
+    let body = bodies::queued(id.ordinal, attempt, owner);
+    before.chain.append(batch, begun_ms, &event_kind(AttemptState::Queued), &body)?;
+    Ok(id)
 }
 
-/// Whether the run is new.
-async fn insert_run(
-    connection: &mut SqliteConnection,
-    run: &NewRun,
-    now_ms: Millis,
-) -> Result<bool, LedgerError> {
+fn insert_run(batch: &mut Batch, run: &NewRun, now_ms: Millis) {
     let sql = "INSERT INTO runs (id, digest, project, tool, contract, component, params_hash, policy_hash,
                                  envelope, slice, created_ms)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING";
-    let done = sqlx::query(sql)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    batch
+        .add("add a run", sql)
         .bind(run.id.to_string())
         .bind(run.digest.to_string())
         .bind(run.project.to_string())
@@ -186,52 +203,32 @@ async fn insert_run(
         .bind(run.policy_hash.to_string())
         .bind(&run.envelope)
         .bind(&run.slice)
-        .bind(now_ms)
-        .execute(&mut *connection)
-        .await
-        .map_err(database("add a run"))?;
-    if done.rows_affected() == 0 {
-        let digest: String = sqlx::query_scalar("SELECT digest FROM runs WHERE id = $1")
-            .bind(run.id.to_string())
-            .fetch_one(connection)
-            .await
-            .map_err(database("read a run's digest"))?;
-        // The id is half of the digest; the whole is compared before a stored run is used.
-        let same = digest == run.digest.to_string();
-        return if same { Ok(false) } else { Err(damaged(format!("{} stands for two digests", run.id))) };
-    }
+        .bind(now_ms);
     let sql = "INSERT INTO inputs (run, place, role, position, sample, artifact)
                VALUES ($1, $2, $3, $4, $5, $6)";
     for (place, input) in (0_i64..).zip(&run.inputs) {
-        sqlx::query(sql)
+        batch
+            .add("add a run's input", sql)
             .bind(run.id.to_string())
             .bind(place)
             .bind(input.role.as_str())
             .bind(i64::from(input.index))
             .bind(input.sample.as_ref().map(|sample| sample.as_str()))
-            .bind(input.artifact.to_string())
-            .execute(&mut *connection)
-            .await
-            .map_err(database("add a run's input"))?;
+            .bind(input.artifact.to_string());
     }
-    Ok(true)
 }
 
-/// The new attempt's ordinal.
-async fn insert_attempt(
-    connection: &mut SqliteConnection,
-    owner: &str,
-    run: &NewRun,
-    attempt: &NewAttempt,
-) -> Result<u32, LedgerError> {
+fn insert_attempt(batch: &mut Batch, owner: &str, id: AttemptId, attempt: &NewAttempt) {
+    // The partial unique index: somebody else's attempt is not terminal yet.
     let sql = "INSERT INTO attempts (run, ordinal, state, owner, caller, takeovers, policy_file, engine,
                                      host_version, plan, created_ms, fuel, memory_bytes, wall_ms,
                                      log_dropped_bytes, log)
-               SELECT $1, COALESCE(MAX(ordinal), 0) + 1, 'queued', $2, $3, 0, $4, $5, $6, $7, $8, 0, 0, 0, 0, ''
-               FROM attempts WHERE run = $1
-               RETURNING ordinal";
-    let row = sqlx::query(sql)
-        .bind(run.id.to_string())
+               VALUES ($1, $2, 'queued', $3, $4, 0, $5, $6, $7, $8, $9, 0, 0, 0, 0, '')
+               ON CONFLICT (run) WHERE state IN ('queued', 'running', 'waiting') DO NOTHING";
+    batch
+        .add("begin an attempt", sql)
+        .bind(id.run.to_string())
+        .bind(i64::from(id.ordinal))
         .bind(owner)
         .bind(&attempt.caller)
         .bind(attempt.policy_file.to_string())
@@ -239,14 +236,7 @@ async fn insert_attempt(
         .bind(&attempt.host_version)
         .bind(&attempt.plan)
         .bind(attempt.created_ms)
-        .fetch_one(connection)
-        .await
-        .map_err(|error| {
-            // The partial unique index: somebody else's attempt is not terminal yet.
-            let taken = error.as_database_error().is_some_and(|error| error.is_unique_violation());
-            if taken { LedgerError::Lost } else { database("begin an attempt")(error) }
-        })?;
-    count(&row, "ordinal")
+        .or(LedgerError::Lost);
 }
 
 /// `state IN (…)`, built from the one list and from constants only.
@@ -259,8 +249,8 @@ fn event_kind(state: AttemptState) -> String {
     format!("{}{state}", bodies::STATE_PREFIX)
 }
 
-async fn advance(
-    connection: &mut SqliteConnection,
+fn advance(
+    batch: &mut Batch,
     chain: &mut Chain,
     owner: &str,
     attempt: AttemptId,
@@ -272,24 +262,20 @@ async fn advance(
          WHERE run = $3 AND ordinal = $4 AND owner = $5 AND {}",
         guard(to)
     );
-    let done = sqlx::query(AssertSqlSafe(sql))
+    batch
+        .add("advance an attempt", &sql)
         .bind(to.as_str())
         .bind(at_ms)
         .bind(attempt.run.to_string())
         .bind(i64::from(attempt.ordinal))
         .bind(owner)
-        .execute(&mut *connection)
-        .await
-        .map_err(database("advance an attempt"))?;
-    if done.rows_affected() == 0 {
-        return Err(LedgerError::Lost);
-    }
-    chain.append(connection, at_ms, &event_kind(to), &bodies::moved(attempt.ordinal)).await
+        .or(LedgerError::Lost);
+    chain.append(batch, at_ms, &event_kind(to), &bodies::moved(attempt.ordinal))
 }
 
-async fn conclude(
-    connection: &mut SqliteConnection,
-    chain: &mut Chain,
+fn conclude(
+    batch: &mut Batch,
+    before: &mut Before,
     owner: &str,
     attempt: AttemptId,
     used: &Used,
@@ -309,7 +295,7 @@ async fn conclude(
         }
     };
     if let Outcome::Succeeded { outputs, .. } = outcome {
-        end.outputs = insert_outputs(connection, attempt, outputs, now_ms).await?;
+        end.outputs = insert_outputs(batch, before, attempt, outputs, now_ms)?;
     }
     let sql = format!(
         "UPDATE attempts SET state = $1, ended_ms = $2, result = $3, summary = $4,
@@ -319,7 +305,8 @@ async fn conclude(
          WHERE run = $16 AND ordinal = $17 AND owner = $18 AND {}",
         guard(to)
     );
-    let done = sqlx::query(AssertSqlSafe(sql))
+    batch
+        .add("end an attempt", &sql)
         .bind(to.as_str())
         .bind(now_ms)
         .bind(end.result)
@@ -338,13 +325,8 @@ async fn conclude(
         .bind(attempt.run.to_string())
         .bind(i64::from(attempt.ordinal))
         .bind(owner)
-        .execute(&mut *connection)
-        .await
-        .map_err(database("end an attempt"))?;
-    if done.rows_affected() == 0 {
-        return Err(LedgerError::Lost);
-    }
-    chain.append(connection, now_ms, &event_kind(to), &bodies::ended(attempt.ordinal, used, &end)).await
+        .or(LedgerError::Lost);
+    before.chain.append(batch, now_ms, &event_kind(to), &bodies::ended(attempt.ordinal, used, &end))
 }
 
 async fn close_stale(connection: &mut SqliteConnection, owner: &str, run: RunId) -> Result<(), LedgerError> {
@@ -365,8 +347,10 @@ async fn close_stale(connection: &mut SqliteConnection, owner: &str, run: RunId)
             advice: "a later attempt follows".to_owned(),
             is_answer: false,
         });
-        let mut chain = Chain::find(connection, run.to_string()).await?;
-        conclude(connection, &mut chain, owner, attempt, &Used::default(), &outcome).await?;
+        let mut before = Before::read(connection, run).await?;
+        let mut batch = Batch::default();
+        conclude(&mut batch, &mut before, owner, attempt, &Used::default(), &outcome)?;
+        batch.run(connection).await?;
     }
     Ok(())
 }
@@ -392,37 +376,32 @@ async fn refuse_lost(
 }
 
 /// All of them or, with the transaction, none (I-4). Returns what the event says of them.
-async fn insert_outputs(
-    connection: &mut SqliteConnection,
+fn insert_outputs(
+    batch: &mut Batch,
+    before: &Before,
     attempt: AttemptId,
     outputs: &[OutputRow],
     now_ms: Millis,
 ) -> Result<Vec<Value>, LedgerError> {
-    let project: String = sqlx::query_scalar("SELECT project FROM runs WHERE id = $1")
-        .bind(attempt.run.to_string())
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(database("read a run's project"))?;
     let sql = "INSERT INTO outputs (run, attempt, place, role, output_key, artifact, label)
                VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let project = before.known.as_ref().map(|(_digest, project)| project);
     let mut said = Vec::with_capacity(outputs.len());
     for (place, output) in (0_i64..).zip(outputs) {
         let new = &output.artifact;
-        if new.project.to_string() != project {
+        if project != Some(&new.project.to_string()) {
             return Err(damaged(format!("an output of {} is of another project", attempt.run)));
         }
-        insert_artifact(connection, new, Some(attempt.run), &attempt.run.to_string(), now_ms).await?;
-        sqlx::query(sql)
+        insert_artifact(batch, new, Some(attempt.run), &attempt.run.to_string(), now_ms)?;
+        batch
+            .add("add an output", sql)
             .bind(attempt.run.to_string())
             .bind(i64::from(attempt.ordinal))
             .bind(place)
             .bind(output.role.as_str())
             .bind(output.key.as_str())
             .bind(new.id.to_string())
-            .bind(new.label.as_deref())
-            .execute(&mut *connection)
-            .await
-            .map_err(database("add an output"))?;
+            .bind(new.label.as_deref());
         said.push(output_said(&output.role, &output.key, new.id, new.digest, new.label.as_deref()));
     }
     Ok(said)
@@ -455,18 +434,18 @@ async fn take_over(
         let (from, takeovers) = (text(row, "owner")?, count::<u32>(row, "takeovers")? + 1);
         let sql = "UPDATE attempts SET owner = $1, takeovers = $2 WHERE run = $3 AND ordinal = $4
                    AND owner = $5 AND state IN ('queued', 'running', 'waiting')";
-        sqlx::query(sql)
+        let mut batch = Batch::default();
+        batch
+            .add("take an attempt over", sql)
             .bind(owner)
             .bind(i64::from(takeovers))
             .bind(attempt.run.to_string())
             .bind(i64::from(attempt.ordinal))
-            .bind(&from)
-            .execute(&mut *connection)
-            .await
-            .map_err(database("take an attempt over"))?;
+            .bind(&from);
         let mut chain = Chain::find(connection, attempt.run.to_string()).await?;
         let body = bodies::taken_over(attempt.ordinal, &from, owner, takeovers);
-        chain.append(connection, Ledger::now_ms(), bodies::TAKEN_OVER, &body).await?;
+        chain.append(&mut batch, Ledger::now_ms(), bodies::TAKEN_OVER, &body)?;
+        batch.run(connection).await?;
         // The one attempt that is not terminal is the newest.
         let run = super::runs::load(connection, attempt.run, 1)
             .await?

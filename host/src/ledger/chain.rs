@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
+use super::batch::Batch;
 use super::column::{count, millis, parsed, text};
 use super::error::database;
 use super::{EventRow, LedgerError, Millis};
@@ -27,12 +28,17 @@ impl Chain {
             .await
             .map_err(database("read the end of a chain"))?;
         let tip = row.map(|row| Ok((count(&row, "seq")?, parsed(&row, "digest")?))).transpose()?;
-        Ok(Self { name, tip })
+        Ok(Self::of(name, tip))
     }
 
-    pub(super) async fn append(
+    /// A chain whose end has been read.
+    pub(super) fn of(name: String, tip: Option<(u64, Digest)>) -> Self {
+        Self { name, tip }
+    }
+
+    pub(super) fn append(
         &mut self,
-        connection: &mut SqliteConnection,
+        batch: &mut Batch,
         at_ms: Millis,
         kind: &str,
         body: &Value,
@@ -43,17 +49,15 @@ impl Chain {
         let digest = text.digest();
         let sql = "INSERT INTO events (chain, seq, at_ms, kind, prev, text, digest)
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
-        sqlx::query(sql)
+        batch
+            .add("append an event", sql)
             .bind(&self.name)
             .bind(super::column::stored(seq))
             .bind(at_ms)
             .bind(kind)
             .bind(prev.map(|digest| digest.to_string()))
             .bind(text.as_str())
-            .bind(digest.to_string())
-            .execute(connection)
-            .await
-            .map_err(database("append an event"))?;
+            .bind(digest.to_string());
         self.tip = Some((seq, digest));
         Ok(())
     }

@@ -3,6 +3,8 @@
 
 mod artifacts;
 mod attempts;
+mod batch;
+mod before;
 mod bodies;
 mod chain;
 mod column;

@@ -4,6 +4,7 @@ use helix_ids::{DenialId, Digest, ProjectId};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
+use super::batch::Batch;
 use super::chain::{Chain, event_row};
 use super::error::database;
 use super::{EventRow, Ledger, LedgerError, NewDenial, NewEvent};
@@ -63,7 +64,9 @@ impl Ledger {
                 let tool = denial.tool.as_deref().map(capped);
                 let sql = "INSERT INTO denials (id, at_ms, project, caller, tool, rule, line, code, message)
                            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-                sqlx::query(sql)
+                let mut batch = Batch::default();
+                batch
+                    .add("record a denial", sql)
                     .bind(id.to_string())
                     .bind(now_ms)
                     .bind(denial.project.map(|project| project.to_string()))
@@ -72,17 +75,16 @@ impl Ledger {
                     .bind(&rule)
                     .bind(denial.line.map(i64::from))
                     .bind(&denial.code)
-                    .bind(&message)
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(database("record a denial"))?;
-                let Some(project) = known_project(connection, denial.project).await? else { return Ok(id) };
-                let body = json!({
-                    "caller": caller, "code": denial.code, "denial": id, "line": denial.line,
-                    "message": message, "rule": rule, "tool": tool,
-                });
-                let mut chain = Chain::find(connection, project.to_string()).await?;
-                chain.append(connection, now_ms, "denied", &body).await?;
+                    .bind(&message);
+                if let Some(project) = known_project(connection, denial.project).await? {
+                    let body = json!({
+                        "caller": caller, "code": denial.code, "denial": id, "line": denial.line,
+                        "message": message, "rule": rule, "tool": tool,
+                    });
+                    let mut chain = Chain::find(connection, project.to_string()).await?;
+                    chain.append(&mut batch, now_ms, "denied", &body)?;
+                }
+                batch.run(connection).await?;
                 Ok(id)
             })
         })
@@ -97,7 +99,9 @@ impl Ledger {
         self.write(move |connection| {
             Box::pin(async move {
                 let mut chain = Chain::find(connection, event.project.to_string()).await?;
-                chain.append(connection, Self::now_ms(), event.kind, &event_body(&event)).await
+                let mut batch = Batch::default();
+                chain.append(&mut batch, Self::now_ms(), event.kind, &event_body(&event))?;
+                batch.run(connection).await
             })
         })
         .await

@@ -226,14 +226,10 @@ impl Ledger {
     pub async fn recent_failures(&self, id: RunId, since_ms: Millis) -> Result<u32, LedgerError> {
         let sql = "SELECT CAST(COUNT(*) AS BIGINT) AS failures FROM attempts
                    WHERE run = $1 AND state = 'failed' AND failure_class IN ('limit', 'fault')
-                     AND ended_ms >= $2";
-        let row = sqlx::query(sql)
-            .bind(id.to_string())
-            .bind(since_ms)
-            .fetch_one(self.reads())
-            .await
-            .map_err(database("count recent failures"))?;
-        count(&row, "failures")
+                     AND ended_ms >= CAST($2 AS INTEGER)";
+        let texts = [id.to_string(), since_ms.to_string()];
+        let rows = self.quick(sql, &texts).await.map_err(database("count recent failures"))?;
+        rows.first().map_or(Ok(0), |row| count(row, "failures"))
     }
 }
 
